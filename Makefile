@@ -1,0 +1,46 @@
+# make report: from a fresh clone to the finished book. make test: all tests.
+# SUITE=smoke make report uses another suite; PYTHON=python3.12 another Python for .venv.
+
+PYTHON ?= python3
+SUITE ?= quick
+BIN := .venv/bin
+
+.PHONY: help report test lint lock clean
+
+help:
+	@echo "make report   environment, data, the suite '$(SUITE)', the book"
+	@echo "make test     environment, all tests"
+	@echo "make lint     static checks"
+	@echo "make lock     write requirements.txt anew from pyproject.toml (newest versions)"
+	@echo "make clean    remove .venv and the built book; runs and data stay"
+
+report: .venv/ready
+	@$(BIN)/mlops data
+	@$(BIN)/mlops run $(SUITE)
+	@$(BIN)/mlops report --suite $(SUITE)
+
+test: .venv/ready
+	$(BIN)/pytest
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+.venv/ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: try 'make PYTHON=python3.12 $(MAKECMDGOALS)'"; exit 1; }
+	@echo "== installing the environment into .venv: about 6 GB and 2 minutes, once =="
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+lock: .venv/ready
+	$(BIN)/pip install uv
+	{ echo "# Pinned by 'make lock' from pyproject.toml."; echo "-e ."; \
+	  $(BIN)/uv pip compile --universal --python-version 3.11 --extra test --upgrade \
+	    --no-annotate --no-header pyproject.toml; } > requirements.new
+	mv requirements.new requirements.txt
+
+clean:
+	rm -rf .venv book/_build

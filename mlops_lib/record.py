@@ -1,0 +1,224 @@
+"""The record: the JSON result of a run. Its schema, its key, reading and writing.
+
+A template calls `begin` first and `Begun.finish` last; the cell that shows the finished record
+carries it in the notebook, from where the runner (or anyone) reads it back.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import os
+import platform
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mlops_lib import hardware
+from mlops_lib.params import TEMPLATES, Parameters
+
+MIME = "application/vnd.mlops-record+json"
+PROJECT = Path(__file__).resolve().parents[1]
+BOOK = PROJECT / "book"
+PACKAGES = ("torch", "torchvision", "scikit-learn")
+
+
+class RecordError(ValueError):
+    """A file is not a record, or a notebook holds none."""
+
+
+class Record(BaseModel):
+    """What a run was asked, what came out and where it ran."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    template: Literal["q1a", "q1b", "q2"]
+    key: str = Field(pattern="^[0-9a-f]{64}$")
+    parameters: dict[str, Any]
+    results: dict[str, Any]
+    environment: dict[str, Any]
+    started_at: str
+    duration_seconds: float = Field(ge=0)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
+        content = self.model_dump(mode="json")
+        text = json.dumps(_shortened(content), indent=1)
+        return {
+            MIME: content,
+            "text/plain": text,
+            "text/html": f"<details><summary>Record {self.key[:12]}</summary>"
+            f"<pre>{html.escape(text)}</pre></details>",
+        }
+
+
+def template_path(template: str) -> Path:
+    """Return the path of a template of this project."""
+    return BOOK / f"{template}.ipynb"
+
+
+def key(parameters: Parameters, template: str) -> str:
+    """Hash validated parameters and the template's code cells; markdown and tags don't count."""
+    cells = json.loads(template_path(template).read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    content = {"template": template, "parameters": parameters.model_dump(mode="json"), "code": code}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run that has begun: its validated parameters and its clock."""
+
+    template: str
+    parameters: Any
+    started_at: str
+    _clock: float = field(repr=False)
+
+    def finish(self, results: dict[str, Any], **where: Any) -> Record:
+        """Return the record; `where` is what `environment` takes."""
+        return Record(
+            template=self.template,
+            key=key(self.parameters, self.template),
+            parameters=self.parameters.model_dump(mode="json"),
+            results=results,
+            environment=environment(**where),
+            started_at=self.started_at,
+            duration_seconds=time.perf_counter() - self._clock,
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{name}</th><td>{html.escape(str(value))}</td></tr>"
+            for name, value in self.parameters.model_dump(mode="json").items()
+        )
+        return f"<table>{rows}</table>"
+
+
+def begin(template: str, namespace: dict[str, Any]) -> Begun:
+    """Validate a notebook's parameters (its `globals()`) and start the clock.
+
+    Raises ParameterError, before any work, where a value is not allowed.
+    """
+    parameters = TEMPLATES[template].from_notebook(namespace)
+    hardware.check(getattr(parameters, "device", "cpu"))
+    started_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return Begun(template, parameters, started_at, time.perf_counter())
+
+
+def environment(
+    device: str = "cpu",
+    device_name: str | None = None,
+    threads: int | None = None,
+    amp_dtype: str | None = None,
+) -> dict[str, Any]:
+    """Return where a run ran: device, processor, precision, versions, commit."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "device": device,
+        "device_name": device_name or cpu_name(),
+        "cpu": cpu_name(),
+        "cores": cores,
+        "threads": threads or cores,
+        "amp_dtype": amp_dtype,
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in PACKAGES},
+        "commit": commit(),
+    }
+
+
+def cpu_name() -> str:
+    """Return the processor's name as the system gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def commit() -> str | None:
+    """Return the commit of the project, `+` behind it where files differ; None outside git."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
+            cwd=PROJECT, capture_output=True, text=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return described.stdout.strip() or None
+
+
+def classification(labels: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
+    """Return accuracy (0..1), confusion matrix and which images were right.
+
+    `labels` and `predicted` are int (N,). Row i of the matrix holds the images of class i;
+    `correct` has one bit for each image, packed (numpy's `packbits`) and base64.
+    """
+    matrix = np.zeros((10, 10), dtype=np.int64)
+    np.add.at(matrix, (labels, predicted), 1)
+    correct = labels == predicted
+    return {
+        "test_accuracy": float(correct.mean()),
+        "confusion_matrix": matrix.tolist(),
+        "correct": base64.b64encode(np.packbits(correct).tobytes()).decode(),
+    }
+
+
+def unpack_correct(results: dict[str, Any]) -> np.ndarray:
+    """Return which test images were classified right, bool (N,)."""
+    total = int(np.sum(results["confusion_matrix"]))
+    packed = np.frombuffer(base64.b64decode(results["correct"]), np.uint8)
+    return np.unpackbits(packed, count=total).astype(bool)
+
+
+def read(path: Path) -> Record:
+    """Read a record from a `.json` file or from an executed `.ipynb`; raise RecordError."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if path.suffix == ".ipynb":
+            content = _shown_record(content)
+        return Record.model_validate(content)
+    except (OSError, UnicodeError, json.JSONDecodeError) as error:
+        raise RecordError(f"{path} can't be read: {error}") from None
+    except (ValidationError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise RecordError(f"{path} holds no record: {reason}") from None
+
+
+def _shown_record(notebook: dict[str, Any]) -> dict[str, Any]:
+    """Return the record that the last code cell of a notebook shows."""
+    for cell in reversed(notebook["cells"]):
+        for output in cell.get("outputs", ()):
+            if MIME in output.get("data", ()):
+                return output["data"][MIME]
+    raise KeyError("no cell shows one")
+
+
+def write(record: Record, path: Path) -> None:
+    """Write a record by an atomic rename: the file is whole, or it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(json.dumps(record.model_dump(mode="json"), indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
+
+
+def _shortened(value: Any) -> Any:
+    """Cut long texts, so that a record can be read at a glance."""
+    if isinstance(value, dict):
+        return {name: _shortened(item) for name, item in value.items()}
+    if isinstance(value, str) and len(value) > 80:
+        return f"{value[:60]}… ({len(value)} characters)"
+    return value

@@ -1,0 +1,172 @@
+"""ResNet-18 and -50 for small grey images.
+
+torchvision's networks, untrained, with as many input channels as asked for (He et al., 2016,
+arXiv:1512.03385). Small images shrink to 1x1 maps on the way: most taps of the last kernels
+then only ever see the zero padding around the map. Such a tap gets no gradient and never
+changes an output, so a kernel cut down to its live taps is the same function, computed faster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def build(
+    model: str, in_channels: int = 1, num_classes: int = 10, input_size: int = 28
+) -> nn.Module:
+    """Build `resnet18` or `resnet50`, randomly initialised from torch's generator.
+
+    The network maps float (N, in_channels, input_size, input_size) to logits
+    (N, num_classes); its `state_dict` has torchvision's names and shapes.
+    Raises ValueError for an unknown model, or a size outside 28..224.
+    """
+    import torchvision
+
+    constructors = {
+        "resnet18": torchvision.models.resnet18,
+        "resnet50": torchvision.models.resnet50,
+    }
+    if model not in constructors:
+        raise ValueError(f"model={model!r} is not allowed: use {' or '.join(constructors)}")
+    if not 28 <= input_size <= 224:
+        raise ValueError(f"input_size={input_size} is not allowed: use 28 to 224")
+    network = constructors[model](weights=None, num_classes=num_classes)
+    if in_channels != network.conv1.in_channels:
+        network.conv1 = nn.Conv2d(in_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    return network
+
+
+@dataclass(frozen=True)
+class Taps:
+    """The taps of a kernel along one axis that see a real pixel at some output position."""
+
+    first: int
+    last: int  # inclusive
+    before: int  # zero padding still needed on either side
+    after: int
+
+    @property
+    def span(self) -> slice:
+        return slice(self.first, self.last + 1)
+
+
+def live_taps(size: int, kernel: int, stride: int, padding: int) -> Taps:
+    """Find the live taps of a kernel over `size` pixels.
+
+    Output position o puts tap t on pixel o * stride - padding + t.
+    """
+    outputs = (size + 2 * padding - kernel) // stride + 1
+    live = [
+        tap
+        for tap in range(kernel)
+        if any(0 <= o * stride - padding + tap < size for o in range(outputs))
+    ]
+    first, last = live[0], live[-1]
+    reach = (outputs - 1) * stride - padding + last  # the last pixel that a live tap asks for
+    return Taps(first, last, max(0, padding - first), max(0, reach - size + 1))
+
+
+class LiveConv2d(nn.Module):
+    """A bias-free convolution without its dead taps, for inputs of one size.
+
+    Where the output is a single position, the convolution is computed as the matrix product
+    that it is. `state_dict` holds the kernel at full size, as torchvision's does.
+    """
+
+    def __init__(self, conv: nn.Conv2d, height: int, width: int) -> None:
+        super().__init__()
+        (kernel_h, kernel_w), (stride_h, stride_w) = conv.kernel_size, conv.stride
+        self.rows = live_taps(height, kernel_h, stride_h, conv.padding[0])
+        self.columns = live_taps(width, kernel_w, stride_w, conv.padding[1])
+        self.stride = conv.stride
+        self.register_buffer("full", conv.weight.detach().clone(), persistent=False)
+        self.weight = nn.Parameter(self._live(self.full).clone())
+        self.pad = (self.columns.before, self.columns.after, self.rows.before, self.rows.after)
+        self.symmetric = self.pad[0] == self.pad[1] and self.pad[2] == self.pad[3]
+        self.is_product = not any(self.pad) and all(
+            size < kernel + stride
+            for size, kernel, stride in zip(
+                (height, width), self.weight.shape[2:], self.stride, strict=True
+            )
+        )
+
+    def _live(self, full: torch.Tensor) -> torch.Tensor:
+        return full[:, :, self.rows.span, self.columns.span]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.is_product:
+            height, width = self.weight.shape[2:]
+            patch = x[:, :, :height, :width].flatten(1)  # (N, C_in * height * width)
+            return F.linear(patch, self.weight.flatten(1))[:, :, None, None]  # (N, C_out, 1, 1)
+        if self.symmetric:
+            return F.conv2d(x, self.weight, None, self.stride, (self.pad[2], self.pad[0]))
+        return F.conv2d(F.pad(x, self.pad), self.weight, None, self.stride)
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        full = self.full.clone()
+        self._live(full).copy_(self.weight.detach())
+        destination[prefix + "weight"] = full
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        full = state_dict[prefix + "weight"]
+        self.full.copy_(full)
+        with torch.no_grad():
+            self.weight.copy_(self._live(full))
+
+
+def remove_dead_taps(network: nn.Module, in_channels: int, input_size: int) -> dict[str, int]:
+    """Cut every convolution of `network`, in place, down to the taps that see a real pixel.
+
+    Outputs, gradients and `state_dict` stay what they were, up to float rounding, for inputs
+    of this size: (N, in_channels, input_size, input_size).
+    Returns the number of weights removed, by layer; layers that lose none are not named.
+    """
+    removed = {}
+    for name, (height, width) in _input_sizes(network, in_channels, input_size).items():
+        conv = network.get_submodule(name)
+        live = LiveConv2d(conv, height, width)
+        dead = conv.weight.numel() - live.weight.numel()
+        if dead or live.is_product:
+            network.set_submodule(name, live)
+        if dead:
+            removed[name] = dead
+    return removed
+
+
+def _input_sizes(
+    network: nn.Module, in_channels: int, input_size: int
+) -> dict[str, tuple[int, int]]:
+    """Return the height and width that each plain convolution sees, by its name."""
+    sizes: dict[str, tuple[int, int]] = {}
+    hooks = [
+        module.register_forward_hook(
+            lambda _, inputs, __, name=name: sizes.update({name: tuple(inputs[0].shape[2:])})
+        )
+        for name, module in network.named_modules()
+        if _is_plain(module)
+    ]
+    training = network.training
+    parameter = next(network.parameters())
+    with torch.no_grad():
+        network.eval()(parameter.new_zeros(1, in_channels, input_size, input_size))
+    network.train(training)
+    for hook in hooks:
+        hook.remove()
+    return sizes
+
+
+def _is_plain(module: nn.Module) -> bool:
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.bias is None
+        and module.groups == 1
+        and module.dilation == (1, 1)
+        and module.padding_mode == "zeros"
+        and not isinstance(module.padding, str)
+    )
+

@@ -1,0 +1,404 @@
+"""Records and the published CSV files → DataFrames."""
+
+from __future__ import annotations
+
+import html
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+
+from mlops_lib import record
+from mlops_lib.record import Record
+from mlops_lib.stats import wilson
+
+RUNS = record.BOOK / "runs"
+PUBLISHED = record.BOOK / "published"
+NOT_RUN = "not run"
+NOT_STATED = "not stated"
+PUBLISHED_EPOCHS = {"mnist": 5, "fashion_mnist": 10}  # report B; report A states none
+MODELS = ("resnet18", "resnet50")
+TITLES = {
+    "mnist": "MNIST",
+    "fashion_mnist": "FashionMNIST",
+    "kmnist": "KMNIST",
+    "digits": "digits",
+    "resnet18": "ResNet-18",
+    "resnet50": "ResNet-50",
+    "sgd": "SGD",
+    "adam": "Adam",
+    "rbf": "RBF",
+    "poly": "polynomial",
+    "cpu": "CPU",
+    "cuda": "GPU",
+}
+
+
+def title(value: Any) -> str:
+    """Return how text names a value: `resnet18` → `ResNet-18`."""
+    return TITLES.get(value, str(value))
+
+
+def run_title(parameters: dict[str, Any]) -> str:
+    """Return a run's title: `MNIST, ResNet-18, Adam 0.001, batch 16`."""
+    p = parameters
+    if "kernel" in p:
+        parts = [f"SVM, {title(p['kernel'])} kernel"]
+    else:
+        parts = [title(p["model"]), f"{title(p['optimizer'])} {p['lr']:g}", f"batch {p['batch_size']}"]
+    return ", ".join([title(p["dataset"]), *parts])
+
+
+def load(folder: Path = RUNS) -> pd.DataFrame:
+    """Read every record below a folder: a row for each, parameters and results as columns.
+
+    A file that is damaged or foreign is left out with a warning that names it.
+    """
+    rows = []
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            rows.append(_row(record.read(path), path, folder))
+        except record.RecordError as error:
+            warnings.warn(f"left out: {error}", stacklevel=2)
+    columns = ["template", "suite", "page", *dict.fromkeys(name for row in rows for name in row)]
+    return pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
+
+
+def _row(run: Record, path: Path, folder: Path) -> dict[str, Any]:
+    """Flatten a record; the epochs of a training become their number."""
+    relative = path.relative_to(folder)
+    row = {
+        "template": run.template,
+        "suite": relative.parts[0],
+        "page": relative.with_suffix("").as_posix(),
+        "title": run_title(run.parameters),
+        **run.results,
+        **run.parameters,
+        **run.environment,
+        "duration_seconds": run.duration_seconds,
+    }
+    best = run.results.get("best", {})
+    return row | {f"best_{name}": value for name, value in best.items()}
+
+
+def select(runs: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
+    """Return the runs whose columns have these values; none where a column is missing."""
+    for name, value in wanted.items():
+        if name not in runs:
+            return runs.iloc[:0]
+        runs = runs[runs[name] == value]
+    return runs
+
+
+def fullest(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that trained on most images for most epochs: one a seed, as published."""
+    if runs.empty:
+        return runs
+    order = [name for name in ("train_images", "epochs") if name in runs]
+    runs = runs.sort_values(order, ascending=False, kind="stable")
+    same = (runs[order] == runs[order].iloc[0]).all(axis=1)
+    return runs[same].drop_duplicates("seed")
+
+
+def published(question: str) -> pd.DataFrame:
+    """Return a published table (`q1a`, `q1b`, `q2`) as it was printed, both reports together."""
+    return pd.read_csv(PUBLISHED / f"{question}.csv")
+
+
+def images_right(run: Any) -> tuple[int, int]:
+    """Return how many test images a run got right, and of how many."""
+    matrix = np.asarray(run["confusion_matrix"])
+    return int(matrix.trace()), int(matrix.sum())
+
+
+def accuracy_interval(run: Any) -> tuple[float, float, float]:
+    """Return test accuracy and its 95 % Wilson interval, in per cent."""
+    right, total = images_right(run)
+    low, high = wilson(right, total)
+    return 100 * right / total, 100 * low, 100 * high
+
+
+def accuracy_text(run: Any) -> str:
+    """Return `98.42 (98.20-98.61)`: accuracy and its 95 % interval in per cent."""
+    accuracy, low, high = accuracy_interval(run)
+    return f"{accuracy:.2f} ({low:.2f}–{high:.2f})"
+
+
+def extent(run: Any, published_epochs: int | None = None) -> str:
+    """Say on how much less than the published protocol a run was trained; nothing if on all."""
+    parts = []
+    if published_epochs and run["epochs"] < published_epochs:
+        plural = "" if run["epochs"] == 1 else "s"
+        parts.append(f"{run['epochs']:.0f} epoch{plural} of {published_epochs}")
+    if run["train_images"] < 49_000:
+        parts.append(f"{run['train_images']:,.0f} images of 49,000")
+    return ", ".join(parts)
+
+
+def cell(runs: pd.DataFrame, published_epochs: int | None = None) -> str:
+    """Return what a table says of the runs of one configuration: the fullest, or `not run`."""
+    runs = fullest(runs)
+    if runs.empty:
+        return NOT_RUN
+    if len(runs) > 1:
+        accuracy = 100 * runs["test_accuracy"]
+        text = f"{accuracy.mean():.2f} ± {accuracy.std():.2f} (n={len(runs)})"
+    else:
+        text = accuracy_text(runs.iloc[0])
+    less = extent(runs.iloc[0], published_epochs)
+    return f"{text}; {less}" if less else text
+
+
+def q1a(runs: pd.DataFrame) -> pd.DataFrame:
+    """Lay out Q1(a) as the reports do, each cell beside what was measured here, in per cent."""
+    reports = published("q1a")
+    keys = ["dataset", "batch_size", "optimizer", "lr"]
+    rows = []
+    for values, _ in reports.groupby(keys, sort=False):
+        configuration = dict(zip(keys, values, strict=True))
+        row = {"Dataset": title(values[0]), "Batch": values[1], "Optimizer": title(values[2]),
+               "Rate": f"{values[3]:g}"}  # fmt: skip
+        for model in MODELS:
+            told = select(reports, model=model, **configuration).set_index("report")["accuracy_pct"]
+            here = select(runs, template="q1a", input_size=28, model=model, **configuration)
+            for report in "AB":
+                row[title(model), report] = f"{told[report]:.2f}"
+            row[title(model), "measured here"] = cell(here, PUBLISHED_EPOCHS[values[0]])
+        rows.append(row)
+    return _two_level(rows, ["Dataset", "Batch", "Optimizer", "Rate"])
+
+
+def _two_level(rows: list[dict], index: list[str]) -> pd.DataFrame:
+    table = pd.DataFrame(rows).set_index(index)
+    table.columns = pd.MultiIndex.from_tuples(table.columns)
+    return table
+
+
+def _or_not_stated(value: float, form: str) -> str:
+    return NOT_STATED if pd.isna(value) else form.format(value)
+
+
+def q1b(runs: pd.DataFrame) -> pd.DataFrame:
+    """Lay out Q1(b): accuracy in per cent and fitting time in seconds, reports and measured."""
+    reports = published("q1b")
+    rows = []
+    for (dataset, kernel), _ in reports.groupby(["dataset", "kernel"], sort=False):
+        row: dict[Any, str] = {"Dataset": title(dataset), "Kernel": title(kernel)}
+        for report in "AB":
+            told = select(reports, dataset=dataset, kernel=kernel, report=report).iloc[0]
+            row[f"Report {report}", "accuracy"] = f"{told['accuracy_pct']:.2f}"
+            row[f"Report {report}", "fit (s)"] = f"{told['train_time_ms'] / 1000:.1f}"
+            row[f"Report {report}", "C"] = f"{told['C']:g}"
+        here = fullest(select(runs, template="q1b", dataset=dataset, kernel=kernel))
+        row["Measured here", "accuracy"] = cell(here)
+        row["Measured here", "fit (s)"] = (
+            NOT_RUN if here.empty else f"{here['fit_seconds'].iloc[0]:.1f}"
+        )
+        row["Measured here", "C"] = NOT_RUN if here.empty else f"{here['best_C'].iloc[0]:g}"
+        rows.append(row)
+    return _two_level(rows, ["Dataset", "Kernel"])
+
+
+def q2(runs: pd.DataFrame) -> pd.DataFrame:
+    """Lay out Q2: accuracy (per cent), training time (s) and multiply-adds (G) of every row."""
+    rows = []
+    for told in published("q2").to_dict("records"):
+        size = 28 if told["report"] == "A" else 224
+        wanted = {"device": told["device"], "model": told["model"], "input_size": size}
+        if told["report"] == "A":
+            wanted |= {name: told[name] for name in ("batch_size", "optimizer", "lr")}
+        here = fullest(select(runs, template="q2", dataset="fashion_mnist", **wanted))
+        rows.append(
+            {
+                "Report": told["report"],
+                "Device": title(told["device"]),
+                "Model": title(told["model"]),
+                "Optimizer": NOT_STATED if pd.isna(told["optimizer"]) else title(told["optimizer"]),
+                "Image": f"{size}x{size}",
+                ("Published", "accuracy"): f"{told['accuracy_pct']:.2f}",
+                ("Published", "training (s)"): f"{told['train_time_ms'] / 1000:,.0f}",
+                ("Published", "GFLOPs"): f"{told['gflops']:g}",
+                ("Measured here", "accuracy"): cell(here),
+                **_measured_speed(here),
+            }
+        )
+    return _two_level(rows, ["Report", "Device", "Model", "Optimizer", "Image"])
+
+
+def _measured_speed(here: pd.DataFrame) -> dict[tuple[str, str], str]:
+    forms = {
+        "training (s)": ("train_seconds", "{:,.0f}", 1),
+        "images/s": ("images_per_second", "{:,.0f}", 1),
+        "GFLOPs": ("flops", "{:.3f}", 1e-9),
+        "share of peak": ("peak_share", "{:.1%}", 1),
+    }
+    return {
+        ("Measured here", column): NOT_RUN
+        if here.empty
+        else form.format(here[name].iloc[0] * factor)
+        for column, (name, form, factor) in forms.items()
+    }
+
+
+def per_class(matrix: Any, names: tuple[str, ...]) -> pd.DataFrame:
+    """Return precision and recall of each class from a confusion matrix (true, predicted)."""
+    matrix = np.asarray(matrix, dtype=float)
+    with np.errstate(invalid="ignore"):
+        precision = matrix.diagonal() / matrix.sum(axis=0)
+        recall = matrix.diagonal() / matrix.sum(axis=1)
+    return pd.DataFrame(
+        {"class": names, "precision": precision, "recall": recall, "images": matrix.sum(axis=1)}
+    ).set_index("class").astype({"images": int}).round(4)
+
+
+def search(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return the candidates of an SVM search, the best on the validation split first."""
+    table = pd.DataFrame(rows).sort_values("val_accuracy", ascending=False, kind="stable")
+    table["val_accuracy"] = (100 * table.pop("val_accuracy")).map("{:.2f} %".format)
+    return table.round(2).fillna("").set_index("C")
+
+
+def overview(runs: pd.DataFrame, template: str | None = None) -> pd.DataFrame:
+    """Return one row a run: what was run, on how much, accuracy, time, and the run's page."""
+    columns = ["Run", "Suite", "Training images", "Accuracy (%)", "Training (s)", "Device"]
+    rows = []
+    for run in (select(runs, template=template) if template else runs).to_dict("records"):
+        seconds = run["fit_seconds"] if run["template"] == "q1b" else run["train_seconds"]
+        values = [
+            f'<a href="runs/{run["page"]}.html">{html.escape(run["title"])}</a>',
+            run["suite"],
+            f"{run['train_images']:,.0f}",
+            accuracy_text(run),
+            f"{seconds:,.1f}",
+            run["device_name"],
+        ]
+        rows.append(dict(zip(columns, values, strict=True)))
+    return pd.DataFrame(rows or [dict.fromkeys(columns, NOT_RUN)])
+
+
+def headlines(runs: pd.DataFrame) -> dict[str, str]:
+    """Return the overview's figures as text, by name; what has no run says so."""
+    found = {"runs": str(len(runs))}
+    for dataset in ("mnist", "fashion_mnist"):
+        here = select(runs, dataset=dataset)
+        found[f"best_{dataset}"] = _best(here)
+        found[f"best_svm_{dataset}"] = _best(select(here, template="q1b"))
+    found["gpu_ratio"] = _gpu_ratio(select(runs, template="q2"))
+    names = runs["device_name"].unique() if len(runs) else []
+    found["machines"] = ", ".join(names) or NOT_RUN
+    return found
+
+
+def best(runs: pd.DataFrame) -> Any:
+    """Return the run with the best test accuracy, None where there is no run."""
+    return None if runs.empty else runs.loc[runs["test_accuracy"].idxmax()]
+
+
+def _best(runs: pd.DataFrame) -> str:
+    run = best(runs)
+    return NOT_RUN if run is None else f"{accuracy_text(run)} %: {run['title']}"
+
+
+def _gpu_ratio(runs: pd.DataFrame) -> str:
+    """Return how many times faster than its CPU twin each GPU run trained."""
+    twins = ["model", "optimizer", "lr", "batch_size", "input_size", "in_channels"]
+    if runs.empty:
+        return NOT_RUN
+    rates = runs.pivot_table("images_per_second", twins, "device").reindex(columns=["cpu", "cuda"])
+    ratios = (rates["cuda"] / rates["cpu"]).dropna()
+    if ratios.empty:
+        return NOT_RUN
+    return f"{ratios.min():.1f} to {ratios.max():.1f} times as fast (n={len(ratios)})"
+
+
+def finding_q1a(runs: pd.DataFrame) -> Markdown:
+    """Say in a sentence or two what Q1(a) found so far."""
+    lines = []
+    for dataset in ("mnist", "fashion_mnist"):
+        here = select(runs, template="q1a", dataset=dataset)
+        reports = published("q1a").query("dataset == @dataset")
+        range_text = f"{reports['accuracy_pct'].min():.2f} to {reports['accuracy_pct'].max():.2f} %"
+        lines.append(f"- **{title(dataset)}**: best {_best(here)}; the reports: {range_text}.")
+    return Markdown("\n".join(lines))
+
+
+def finding_q1b(runs: pd.DataFrame) -> Markdown:
+    """Say in a sentence or two what Q1(b) found so far."""
+    lines = []
+    for dataset in ("mnist", "fashion_mnist"):
+        here = select(runs, template="q1b", dataset=dataset)
+        lines.append(f"- **{title(dataset)}**: best {_best(here)}.")
+    return Markdown("\n".join(lines))
+
+
+def finding_q2(runs: pd.DataFrame) -> Markdown:
+    """Say in a sentence or two what Q2 found so far."""
+    here = select(runs, template="q2")
+    lines = [f"- **GPU against CPU**: {_gpu_ratio(here)}."]
+    lines += [
+        f"- **{run['title']} on {title(run['device'])}**: "
+        f"{run['images_per_second']:,.0f} images/s, {run['peak_share']:.1%} of the peak."
+        for run in here.to_dict("records")
+    ]
+    return Markdown("\n".join(lines))
+
+
+def q1a_long(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return Q1(a) as one row an accuracy: dataset, model, configuration, source, low, high."""
+    rows = []
+    for told in published("q1a").to_dict("records"):
+        rows.append(_point(told, f"report {told['report']}", told["accuracy_pct"]))
+        here = fullest(
+            select(
+                runs, template="q1a", input_size=28,
+                **{name: told[name] for name in ("dataset", "model", "batch_size", "optimizer", "lr")},
+            )
+        )  # fmt: skip
+        if told["report"] == "A" and not here.empty:
+            rows.append(_point(told, "measured here", *accuracy_interval(here.iloc[0])))
+    return pd.DataFrame(rows)
+
+
+def _point(told: dict[str, Any], source: str, accuracy: float, *interval: float) -> dict[str, Any]:
+    low, high = interval or (accuracy, accuracy)
+    return {
+        "dataset": title(told["dataset"]),
+        "model": title(told["model"]),
+        "configuration": f"{title(told['optimizer'])} {told['lr']:g}, batch {told['batch_size']}",
+        "source": source,
+        "accuracy": accuracy,
+        "low": low,
+        "high": high,
+    }
+
+
+def speeds(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return run, device and training images per second of every run of Q2."""
+    here = select(runs, template="q2")
+    if here.empty:
+        return pd.DataFrame(columns=["run", "device", "images_per_second"])
+    return pd.DataFrame(
+        {
+            "run": here["title"] + here["input_size"].map(", {0}x{0}".format),
+            "device": here["device"].map(title),
+            "images_per_second": here["images_per_second"],
+        }
+    )
+
+
+def compare(first: Record, second: Record) -> pd.DataFrame:
+    """Return the parameters, results and environment in which two runs differ."""
+    sides = [
+        {
+            f"{part}.{name}": value
+            for part in ("parameters", "results", "environment")
+            for name, value in getattr(run, part).items()
+            if not isinstance(value, list | dict) and name != "correct"
+        }
+        for run in (first, second)
+    ]
+    table = pd.DataFrame(sides, index=["first", "second"], dtype=object).T
+    return table[table["first"].ne(table["second"]) & table.notna().any(axis=1)]
