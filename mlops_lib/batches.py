@@ -46,7 +46,7 @@ def order(count: int, batch_size: int, seed: int, epoch: int) -> list[torch.Tens
     The last batch is shorter; a single image left over is dropped, because batch
     normalisation can't train on one.
     """
-    generator = torch.Generator().manual_seed(hash((seed, epoch)) % 2**63)
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     chunks = torch.randperm(count, generator=generator).split(batch_size)
     return [chunk for chunk in chunks if len(chunk) > 1]
 
@@ -121,7 +121,11 @@ PIPELINES = {"resident": Resident, "dataloader": Loader}
 
 
 def parts(
-    parameters: Q1a, prepare: Preparation, device: torch.device, images: np.ndarray, labels: np.ndarray
+    parameters: Q1a,
+    prepare: Preparation,
+    device: torch.device,
+    images: np.ndarray,
+    labels: np.ndarray,
 ) -> Callable[[np.ndarray], Resident]:
     """Return a function from rows, int (n,), to the batches of those images, as asked for."""
 

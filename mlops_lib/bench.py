@@ -25,9 +25,7 @@ class Timing:
         return statistics.median(self.seconds)
 
 
-def measure(
-    work: Callable[[], object], place: Place, repeats: int = 10, warmup: int = 3
-) -> Timing:
+def measure(work: Callable[[], object], place: Place, repeats: int = 10, warmup: int = 3) -> Timing:
     """Time `work` on a device `repeats` times, after `warmup` calls that don't count."""
     for _ in range(warmup):
         work()

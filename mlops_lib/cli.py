@@ -28,7 +28,8 @@ def main() -> None:
 
 
 def _slots(suite: str):
-    from mlops_lib import run, suite as suites
+    from mlops_lib import run
+    from mlops_lib import suite as suites
 
     return run.slots(suite, suites.load(suite))
 

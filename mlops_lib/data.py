@@ -96,9 +96,7 @@ def split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.nda
     return np.sort(train), np.sort(val), np.sort(test)
 
 
-def subset(
-    train: np.ndarray, labels: np.ndarray, train_size: int | None, seed: int
-) -> np.ndarray:
+def subset(train: np.ndarray, labels: np.ndarray, train_size: int | None, seed: int) -> np.ndarray:
     """Return `train_size` of the training indices, the same share of every class; None: all.
 
     Raises ParameterError where the training split holds fewer.
@@ -265,11 +263,12 @@ def _sha256(path: Path) -> str:
 def _read_idx(path: Path) -> np.ndarray:
     """Read an IDX file of unsigned bytes: two zero bytes, type 8, rank, big-endian sizes."""
     content = path.read_bytes()
-    rank = content[3] if content[:3] == b"\0\0\x08" else 0
-    shape = tuple(np.frombuffer(content, ">u4", count=rank, offset=4)) if rank else ()
-    if not rank or len(content) != 4 + 4 * rank + np.prod(shape, dtype=np.int64):
+    rank = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
+    header = 4 + 4 * rank
+    shape = np.frombuffer(content[4:header], ">u4") if len(content) >= header else ()
+    if not rank or len(shape) != rank or len(content) != header + np.prod(shape, dtype=np.int64):
         raise DataError(f"{path} is not an IDX file of unsigned bytes")
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
 def _digits() -> tuple[np.ndarray, np.ndarray]:

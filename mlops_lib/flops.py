@@ -7,7 +7,6 @@ each layer by its input and by its weights costs as much as the layer itself.
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 TRAINING_PASSES = 3

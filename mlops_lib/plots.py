@@ -75,7 +75,11 @@ def confusion(matrix: Any, names: Sequence[str]) -> Figure:
 
 
 def mistakes(
-    images: np.ndarray, labels: np.ndarray, logits: np.ndarray, names: Sequence[str], count: int = 10
+    images: np.ndarray,
+    labels: np.ndarray,
+    logits: np.ndarray,
+    names: Sequence[str],
+    count: int = 10,
 ) -> Figure:
     """Show the wrong answers that the network was surest of.
 
@@ -86,9 +90,7 @@ def mistakes(
     predicted = logits.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
-    titles = [
-        f"{names[predicted[i]]} {confidence[i]:.0%}\nis {names[labels[i]]}" for i in surest
-    ]
+    titles = [f"{names[predicted[i]]} {confidence[i]:.0%}\nis {names[labels[i]]}" for i in surest]
     return image_grid(images[surest], titles)
 
 
@@ -116,8 +118,9 @@ def reports_and_measured(table: pd.DataFrame) -> Figure:
         table, x="accuracy", y="configuration", hue="source", style="source", col="model",
         row="dataset", facet_kws={"sharex": False}, height=3.2, aspect=1.5, s=70,
     )  # fmt: skip
-    for (dataset, model), axis in grid.axes_dict.items():
-        here = table.query("dataset == @dataset and model == @model and low < high")
+    measured = table[table["low"] < table["high"]]
+    for facet, axis in grid.axes_dict.items():
+        here = measured[(measured["dataset"] == facet[0]) & (measured["model"] == facet[1])]
         axis.hlines(here["configuration"], here["low"], here["high"], color=".3", zorder=0)
     grid.set_axis_labels("test accuracy (%)", "")
     grid.set_titles("{row_name}, {col_name}")

@@ -169,4 +169,3 @@ def _is_plain(module: nn.Module) -> bool:
         and module.padding_mode == "zeros"
         and not isinstance(module.padding, str)
     )
-

@@ -52,10 +52,12 @@ class Slot:
         return "done" if found.key == current else "stale"
 
 
-def slots(suite: str, runs: Iterable[Run]) -> list[Slot]:
-    """Return the runs of a suite with their places below `book/runs/<suite>/`."""
-    folder = tables.RUNS / Path(suite).stem
-    return [Slot(run, folder) for run in runs]
+def slots(suite: str, runs: Iterable[Run], folder: Path | None = None) -> list[Slot]:
+    """Return the runs of a suite with their places below `<folder>/<suite>/`.
+
+    The folder is by default the one whose runs the book shows, `book/runs/`.
+    """
+    return [Slot(run, (folder or tables.RUNS) / Path(suite).stem) for run in runs]
 
 
 def check(runs: Iterable[Run]) -> None:

@@ -35,9 +35,12 @@ class BlockSVC:
         self._weights = self._pair_weights()
 
     def _pair_weights(self) -> np.ndarray:
-        """Unfold libsvm's packed coefficients into a column for each pair of classes, (s, pairs)."""
+        """Unfold libsvm's packed coefficients into a column a pair of classes: (s, pairs)."""
         ends = np.cumsum(self.n_support_)
         of_class = [slice(end - n, end) for end, n in zip(ends, self.n_support_, strict=True)]
+        if len(self.classes_) == 2:  # there scikit-learn counts a win of the second as positive
+            self.intercept_ = -self.intercept_
+            return -self.dual_coef_.T
         weights = np.zeros((len(self.support_), len(self._pairs)))
         for column, (i, j) in enumerate(self._pairs):
             weights[of_class[i], column] = self.dual_coef_[j - 1, of_class[i]]

@@ -20,6 +20,7 @@ PUBLISHED = record.BOOK / "published"
 NOT_RUN = "not run"
 NOT_STATED = "not stated"
 PUBLISHED_EPOCHS = {"mnist": 5, "fashion_mnist": 10}  # report B; report A states none
+Q1A_KEYS = ["dataset", "batch_size", "optimizer", "lr"]
 MODELS = ("resnet18", "resnet50")
 TITLES = {
     "mnist": "MNIST",
@@ -48,7 +49,11 @@ def run_title(parameters: dict[str, Any]) -> str:
     if "kernel" in p:
         parts = [f"SVM, {title(p['kernel'])} kernel"]
     else:
-        parts = [title(p["model"]), f"{title(p['optimizer'])} {p['lr']:g}", f"batch {p['batch_size']}"]
+        parts = [
+            title(p["model"]),
+            f"{title(p['optimizer'])} {p['lr']:g}",
+            f"batch {p['batch_size']}",
+        ]
     return ", ".join([title(p["dataset"]), *parts])
 
 
@@ -97,7 +102,7 @@ def fullest(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs that trained on most images for most epochs: one a seed, as published."""
     if runs.empty:
         return runs
-    order = [name for name in ("train_images", "epochs") if name in runs]
+    order = [name for name in ("train_images", "epochs") if runs[name].notna().all()]
     runs = runs.sort_values(order, ascending=False, kind="stable")
     same = (runs[order] == runs[order].iloc[0]).all(axis=1)
     return runs[same].drop_duplicates("seed")
@@ -155,20 +160,24 @@ def cell(runs: pd.DataFrame, published_epochs: int | None = None) -> str:
 def q1a(runs: pd.DataFrame) -> pd.DataFrame:
     """Lay out Q1(a) as the reports do, each cell beside what was measured here, in per cent."""
     reports = published("q1a")
-    keys = ["dataset", "batch_size", "optimizer", "lr"]
     rows = []
-    for values, _ in reports.groupby(keys, sort=False):
-        configuration = dict(zip(keys, values, strict=True))
+    for values, _ in reports.groupby(Q1A_KEYS, sort=False):
+        configuration = dict(zip(Q1A_KEYS, values, strict=True))
         row = {"Dataset": title(values[0]), "Batch": values[1], "Optimizer": title(values[2]),
                "Rate": f"{values[3]:g}"}  # fmt: skip
         for model in MODELS:
             told = select(reports, model=model, **configuration).set_index("report")["accuracy_pct"]
-            here = select(runs, template="q1a", input_size=28, model=model, **configuration)
+            here = _trained(runs, model=model, **configuration)
             for report in "AB":
                 row[title(model), report] = f"{told[report]:.2f}"
             row[title(model), "measured here"] = cell(here, PUBLISHED_EPOCHS[values[0]])
         rows.append(row)
     return _two_level(rows, ["Dataset", "Batch", "Optimizer", "Rate"])
+
+
+def _trained(runs: pd.DataFrame, **configuration: Any) -> pd.DataFrame:
+    """Return the runs of Q1(a) on images of their own size with this configuration."""
+    return select(runs, template="q1a", input_size=28, **configuration)
 
 
 def _two_level(rows: list[dict], index: list[str]) -> pd.DataFrame:
@@ -249,9 +258,14 @@ def per_class(matrix: Any, names: tuple[str, ...]) -> pd.DataFrame:
     with np.errstate(invalid="ignore"):
         precision = matrix.diagonal() / matrix.sum(axis=0)
         recall = matrix.diagonal() / matrix.sum(axis=1)
-    return pd.DataFrame(
-        {"class": names, "precision": precision, "recall": recall, "images": matrix.sum(axis=1)}
-    ).set_index("class").astype({"images": int}).round(4)
+    return (
+        pd.DataFrame(
+            {"class": names, "precision": precision, "recall": recall, "images": matrix.sum(axis=1)}
+        )
+        .set_index("class")
+        .astype({"images": int})
+        .round(4)
+    )
 
 
 def search(rows: list[dict[str, Any]]) -> pd.DataFrame:
@@ -351,12 +365,7 @@ def q1a_long(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for told in published("q1a").to_dict("records"):
         rows.append(_point(told, f"report {told['report']}", told["accuracy_pct"]))
-        here = fullest(
-            select(
-                runs, template="q1a", input_size=28,
-                **{name: told[name] for name in ("dataset", "model", "batch_size", "optimizer", "lr")},
-            )
-        )  # fmt: skip
+        here = fullest(_trained(runs, **{name: told[name] for name in ("model", *Q1A_KEYS)}))
         if told["report"] == "A" and not here.empty:
             rows.append(_point(told, "measured here", *accuracy_interval(here.iloc[0])))
     return pd.DataFrame(rows)

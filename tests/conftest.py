@@ -1,0 +1,38 @@
+"""What several tests share: tiny data, and one executed smoke run of each kind."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlops_lib import run, suite
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def small():
+    """Return 60 random images, uint8 (60, 28, 28), and labels 0..9, six of each."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (60, 28, 28), dtype=np.uint8)
+    return images, np.arange(60, dtype=np.int64) % 10
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory):
+    """Execute the smoke suite once, through the runner; return its outcomes."""
+    folder = tmp_path_factory.mktemp("runs")
+    os.environ.pop("MLOPS_DATA", None)
+    slots = run.slots("smoke", suite.load("smoke"), folder)
+    return list(run.execute_all(slots))
+
+
+@pytest.fixture(scope="session")
+def executed(smoke):
+    """Return the first smoke run of each template as (slot, record)."""
+    found = {}
+    for outcome in smoke:
+        assert outcome.error is None, outcome.error
+        found.setdefault(outcome.slot.run.template, (outcome.slot, outcome.record))
+    return found

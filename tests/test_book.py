@@ -1,0 +1,85 @@
+"""The built book, without any run and with the smoke runs: no warning, every page there."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlops_lib import book, record
+
+COPIED = ("_config.yml", "_toc.yml", "book", "mlops_lib", "params")
+
+
+def build(project, runs=None):
+    """Copy the project, its own runs left out, and build its book with warnings as errors."""
+    ignore = shutil.ignore_patterns("_build", "runs", "__pycache__")
+    for name in COPIED:
+        source = record.PROJECT / name
+        if source.is_dir():
+            shutil.copytree(source, project / name, symlinks=True, ignore=ignore)
+        else:
+            shutil.copy(source, project / name)
+    if runs:
+        shutil.copytree(runs, project / "book" / "runs" / "smoke")
+    command = [
+        str(Path(sys.executable).with_name("jupyter-book")),
+        "build",
+        "book",
+        "-W",
+        "--keep-going",
+    ]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    assert "WARNING" not in done.stdout + done.stderr
+    return project / "book" / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("empty"))
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory, smoke):
+    return build(tmp_path_factory.mktemp("filled"), smoke[0].slot.folder)
+
+
+def test_a_fresh_clone_builds_and_says_not_run(empty):
+    for page in ("intro", "results_q1a", "results_q1b", "results_q2", "all_runs"):
+        text = (empty / f"{page}.html").read_text()
+        assert "not run" in text, page
+        assert "Traceback" not in text
+        assert ">nan<" not in text.lower()
+
+
+def test_every_run_has_a_page_that_is_linked(filled, smoke):
+    listed = (filled / "all_runs.html").read_text()
+    for outcome in smoke:
+        page = f"runs/smoke/{outcome.slot.run.template}/{outcome.slot.run.slug}.html"
+        assert (filled / page).exists()
+        assert f'href="{page}"' in listed
+        assert "Traceback" not in (filled / page).read_text()
+
+
+def test_numbers_come_from_the_records(filled, smoke):
+    accuracy = smoke[0].record.results["test_accuracy"]
+    assert f"{100 * accuracy:.2f} (" in (filled / "all_runs.html").read_text()
+    methods = (filled / "methods.html").read_text()
+    for number in ("0.033", "0.078", "1.819", "4.109", "6.95", "5.51"):
+        assert number in methods
+
+
+def test_references_are_all_cited(filled):
+    text = (filled / "references.html").read_text()
+    for author in ("He,", "LeCun", "Xiao", "Kingma", "Micikevicius", "Cortes", "Chang", "Wilson"):
+        assert author in text
+
+
+def test_a_build_that_fails_is_said_with_the_log(tmp_path, monkeypatch):
+    monkeypatch.setattr(book, "BOOK", tmp_path)
+    monkeypatch.setattr(book, "INDEX", tmp_path / "index.html")
+    monkeypatch.setattr(book, "LOG", tmp_path / "build.log")
+    with pytest.raises(book.BuildError, match=r"could not be built"):
+        book.build(lambda line: None)

@@ -1,0 +1,74 @@
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from mlops_lib import tables
+from mlops_lib.cli import main
+
+
+@pytest.fixture
+def mlops():
+    return lambda *words: CliRunner().invoke(main, words)
+
+
+@pytest.fixture
+def smoke_in_place(smoke, monkeypatch):
+    """Make the executed smoke runs those of the project."""
+    monkeypatch.setattr(tables, "RUNS", smoke[0].slot.folder.parent)
+
+
+def test_help_lists_the_commands(mlops):
+    text = mlops("--help").output
+    assert all(word in text for word in ("run", "status", "report", "compare", "data"))
+
+
+def test_a_mistake_is_one_line_and_a_bad_exit_code(mlops):
+    for words, says in [
+        (("run", "quik"), "did you mean 'quick'"),
+        (("status", "quik"), "did you mean 'quick'"),
+        (("data", "mnits"), "did you mean 'mnist'"),
+        (("compare", "a.ipynb", "b.ipynb"), "a.ipynb can't be read"),
+    ]:
+        done = mlops(*words)
+        assert done.exit_code == 2
+        assert done.stderr.startswith("mlops: ")
+        assert says in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_it_is_also_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "mlops_lib", "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert "compare" in done.stdout
+
+
+def test_help_imports_nothing_slow():
+    code = (
+        "import sys; from mlops_lib import cli; "
+        "slow = {'torch', 'pandas', 'papermill', 'sklearn', 'numpy'} & set(sys.modules); "
+        "sys.exit(str(slow) if slow else 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_nothing_to_do_is_said(mlops, smoke_in_place):
+    done = mlops("run", "smoke")
+    assert done.exit_code == 0
+    assert "5 runs, 5 already recorded" in done.output
+
+
+def test_status_lists_every_run(mlops, smoke_in_place):
+    lines = mlops("status", "smoke").output.splitlines()
+    assert len(lines) == 5
+    assert all(line.startswith("done") for line in lines)
+
+
+def test_compare_shows_what_differs(mlops, smoke):
+    adam, sgd = (outcome.slot for outcome in smoke[:2])
+    text = mlops("compare", str(adam.notebook), str(sgd.record)).output
+    assert "parameters.optimizer" in text
+    assert "parameters.lr" not in text

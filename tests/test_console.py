@@ -1,0 +1,54 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from mlops_lib import console
+from mlops_lib.console import RunDisplay, result_line
+from mlops_lib.run import Outcome
+
+
+@pytest.fixture
+def shown(executed):
+    """Return a function that shows a run, and what it printed."""
+
+    def show(terminal, finish=lambda slot, made: Outcome(slot, record=made)):
+        text = io.StringIO()
+        with RunDisplay(1, Console(file=text, force_terminal=terminal, width=200)) as display:
+            slot, made = executed["q1a"]
+            display.start(slot)
+            display.output("epoch 1/1: 50%")
+            display.finish(finish(slot, made))
+        return text.getvalue()
+
+    return show
+
+
+def test_a_log_gets_plain_lines(shown, monkeypatch):
+    monkeypatch.setattr(console, "LOG_EVERY_SECONDS", -1)
+    lines = shown(terminal=False).splitlines()
+    assert lines[0].startswith("[1/1] q1a  digits, ResNet-18, Adam 0.0003, batch 16")
+    assert lines[1].strip() == "epoch 1/1: 50%"
+    assert lines[2].strip().startswith("test accuracy ")
+    assert "\x1b" not in "".join(lines)
+
+
+def test_a_log_is_not_flooded(shown):
+    assert "50%" not in shown(terminal=False)
+
+
+def test_a_terminal_gets_a_bar(shown):
+    assert "\x1b" in shown(terminal=True)
+
+
+def test_a_failure_says_where_its_notebook_is(shown):
+    text = shown(False, lambda slot, made: Outcome(slot, error="ValueError: no [bold]"))
+    assert "FAILED: ValueError: no [bold]; the notebook is kept: " in text
+
+
+def test_a_result_is_one_line(executed):
+    for template, verb in (("q1a", "trained in"), ("q1b", "fitted in")):
+        line = result_line(*executed[template])
+        assert verb in line
+        assert line.endswith(".ipynb")
+        assert "\n" not in line

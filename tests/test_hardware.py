@@ -1,0 +1,63 @@
+import pytest
+import torch
+
+from mlops_lib import hardware
+from mlops_lib.params import ParameterError
+
+
+@pytest.fixture
+def no_cuda(monkeypatch):
+    monkeypatch.setattr(hardware, "cuda_is_present", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+def test_cuda_without_one_is_refused(no_cuda):
+    with pytest.raises(ParameterError, match=r"device='cuda' is not allowed.*'auto' or 'cpu'"):
+        hardware.prepare("cuda")
+
+
+def test_auto_is_the_cpu_without_cuda(no_cuda):
+    assert hardware.prepare("auto").device == torch.device("cpu")
+
+
+def test_the_seed_decides_the_next_random_numbers():
+    hardware.prepare("cpu", seed=3)
+    first = torch.rand(4)
+    hardware.prepare("cpu", seed=3)
+    assert torch.equal(first, torch.rand(4))
+
+
+@pytest.mark.parametrize(
+    ("amp", "cuda", "amx", "size", "dtype"),
+    [
+        ("off", True, True, 224, torch.float32),
+        ("on", False, False, 28, torch.bfloat16),
+        ("auto", False, True, 28, torch.float32),
+        ("auto", False, True, 224, torch.bfloat16),
+        ("auto", False, False, 224, torch.float32),
+    ],
+)
+def test_mixed_precision_is_used_where_it_gains(monkeypatch, amp, cuda, amx, size, dtype):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    assert hardware._amp_dtype(amp, cuda, size) == dtype
+
+
+@pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float16)])
+def test_cuda_without_bfloat16_uses_float16(monkeypatch, native, dtype):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    assert hardware._amp_dtype("auto", True, 28) == dtype
+
+
+def test_autocast_is_off_in_float32():
+    place = hardware.Place(torch.device("cpu"), torch.float32)
+    with place.autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+    with hardware.Place(torch.device("cpu"), torch.bfloat16).autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+
+
+def test_the_record_says_where_it_ran():
+    described = hardware.Place(torch.device("cpu"), torch.bfloat16).describe()
+    assert described["device"] == "cpu"
+    assert described["amp_dtype"] == "bfloat16"
+    assert described["threads"] == torch.get_num_threads()

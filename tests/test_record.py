@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pytest
+
+from mlops_lib import record
+from mlops_lib.params import ParameterError, Q1a
+
+RESULTS = {"test_accuracy": 0.5}
+
+
+@pytest.fixture
+def finished():
+    return record.begin("q1a", {"In": [""], "dataset": "digits"}).finish(
+        RESULTS, amp_dtype="float32"
+    )
+
+
+def test_a_run_is_described(finished):
+    assert finished.template == "q1a"
+    assert finished.parameters == Q1a(dataset="digits").model_dump(mode="json")
+    assert finished.results == RESULTS
+    assert finished.key == record.key(Q1a(dataset="digits"), "q1a")
+    assert finished.started_at.endswith("Z")
+    assert {"device", "device_name", "cpu", "cores", "threads", "amp_dtype", "python", "torch",
+            "torchvision", "scikit-learn", "commit"} == set(finished.environment)  # fmt: skip
+
+
+def test_wrong_parameters_stop_a_run_at_its_beginning():
+    with pytest.raises(ParameterError, match="optimizer='adm'"):
+        record.begin("q1a", {"optimizer": "adm"})
+
+
+def test_a_record_survives_writing_and_reading(finished, tmp_path):
+    path = tmp_path / "a" / "b.json"
+    record.write(finished, path)
+    assert record.read(path) == finished
+    assert [p.name for p in path.parent.iterdir()] == ["b.json"]
+
+
+def test_a_failed_write_leaves_the_old_record(finished, tmp_path, monkeypatch):
+    path = tmp_path / "b.json"
+    record.write(finished, path)
+    monkeypatch.setattr(record.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        record.write(finished.model_copy(update={"results": {}}), path)
+    assert record.read(path) == finished
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "can't be read"),
+        ("{", "can't be read"),
+        ("[]", "holds no record"),
+        ("{}", "holds no record"),
+        ('{"schema_version": 2}', "holds no record"),
+    ],
+)
+def test_what_is_not_a_record_is_refused(tmp_path, content, says):
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    with pytest.raises(record.RecordError, match=says):
+        record.read(path)
+    with pytest.raises(record.RecordError, match="can't be read"):
+        record.read(tmp_path / "absent.json")
+
+
+def notebook(tmp_path, monkeypatch, sources):
+    """Make a project's template of these (type, source) cells."""
+    cells = [{"cell_type": kind, "source": source, "metadata": {}} for kind, source in sources]
+    path = tmp_path / "q1a.ipynb"
+    path.write_text(json.dumps({"cells": cells}))
+    monkeypatch.setattr(record, "template_path", lambda template: path)
+
+
+def test_the_key_is_of_parameters_and_code_alone(tmp_path, monkeypatch):
+    def key(text="words", code="x = 1", **parameters):
+        notebook(tmp_path, monkeypatch, [("markdown", text), ("code", code)])
+        return record.key(Q1a(**parameters), "q1a")
+
+    assert key() == key(text="other words") == key(lr="3e-4")
+    assert len({key(), key(code="x = 2"), key(lr=0.01), key(seed=1)}) == 4
+
+
+def test_a_notebook_shows_its_record(finished, tmp_path):
+    shown = {"output_type": "execute_result", "data": finished._repr_mimebundle_()}
+    cells = [{"cell_type": "markdown"}, {"cell_type": "code", "outputs": [{}, shown]}]
+    path = tmp_path / "run.ipynb"
+    path.write_text(json.dumps({"cells": cells}))
+    assert record.read(path) == finished
+    path.write_text(json.dumps({"cells": cells[:1]}))
+    with pytest.raises(record.RecordError, match="no cell shows one"):
+        record.read(path)
+
+
+def test_what_a_notebook_shows_is_escaped():
+    run = record.begin("q1b", {"dataset": "digits"}).finish({"x": "<script>"})
+    assert "<script>" not in run._repr_mimebundle_()["text/html"]
+
+
+def test_classification_worked_out_by_hand():
+    labels, predicted = np.array([0, 1, 1, 2, 9]), np.array([0, 1, 2, 2, 0])
+    outcome = record.classification(labels, predicted)
+    assert outcome["test_accuracy"] == 0.6
+    matrix = np.array(outcome["confusion_matrix"])
+    assert matrix[1, 2] == matrix[9, 0] == 1
+    assert matrix.sum() == 5
+    assert record.unpack_correct(outcome).tolist() == [True, True, False, True, False]

@@ -1,0 +1,92 @@
+import json
+
+import nbformat
+import pytest
+
+from mlops_lib import hardware, record, run, suite
+from mlops_lib.params import ParameterError, Q1a
+
+
+def test_every_smoke_run_leaves_a_notebook_and_a_record(smoke):
+    assert len(smoke) == 5
+    for outcome in smoke:
+        assert outcome.error is None
+        slot = outcome.slot
+        made = record.read(slot.record)
+        assert made == outcome.record
+        assert made.parameters == slot.run.parameters.model_dump(mode="json")
+        assert made.key == record.key(slot.run.parameters, slot.run.template)
+        assert slot.status() == "done"
+
+
+def test_records_hold_the_fields_of_the_design(executed):
+    training = {"test_accuracy", "last_test_accuracy", "epochs", "train_seconds",
+                "images_per_second", "confusion_matrix", "correct", "parameters_total",
+                "parameters_dead", "flops", "diverged"}  # fmt: skip
+    fields = {
+        "q1a": training,
+        "q2": training,
+        "q1b": {"search", "best", "test_accuracy", "fit_seconds", "predict_seconds", "n_support",
+                "backend", "confusion_matrix", "correct"},
+    }  # fmt: skip
+    for template, expected in fields.items():
+        results = executed[template][1].results
+        assert expected <= set(results), template
+        assert record.unpack_correct(results).mean() == pytest.approx(results["test_accuracy"])
+
+
+def test_pages_are_titled_after_their_run_and_hold_no_path(smoke):
+    titles = set()
+    for outcome in smoke:
+        notebook = nbformat.read(outcome.slot.notebook, 4)
+        titles.add(notebook.cells[0].source.splitlines()[0])
+        assert str(record.PROJECT) not in json.dumps(notebook)
+    assert "# digits, ResNet-18, Adam 0.0003, batch 16" in titles
+    assert "# digits, SVM, RBF kernel" in titles
+
+
+def test_what_is_done_is_skipped(smoke):
+    again = list(run.execute_all([outcome.slot for outcome in smoke]))
+    assert all(outcome.skipped for outcome in again)
+    assert [outcome.record for outcome in again] == [outcome.record for outcome in smoke]
+
+
+def test_a_changed_template_makes_its_runs_stale(executed, monkeypatch):
+    slot, _ = executed["q1a"]
+    monkeypatch.setattr(record, "key", lambda parameters, template: "f" * 64)
+    assert slot.status() == "stale"
+    assert next(run.execute_all([slot])).skipped
+
+
+def test_a_damaged_record_counts_as_not_done(executed, tmp_path):
+    slot = run.Slot(executed["q1a"][0].run, tmp_path)
+    assert slot.status() == "missing"
+    slot.record.parent.mkdir()
+    slot.record.write_text("{")
+    slot.notebook.write_text("{}")
+    assert slot.status() == "failed"
+
+
+def test_a_run_that_fails_is_kept_and_leaves_the_others_alone(tmp_path, executed):
+    bad = suite.Run("q1a", Q1a(dataset="digits", train_size=1500))
+    slots = [run.Slot(bad, tmp_path), executed["q1b"][0]]
+    said = []
+    failed, other = run.execute_all(slots, on_output=said.append)
+    assert "train_size=1500 is not allowed: the training split holds 1257 images" in failed.error
+    assert failed.slot.status() == "failed"
+    assert "train_size=1500" in failed.slot.notebook.read_text()
+    assert other.record is not None
+
+
+def test_a_device_that_is_not_here_is_refused_before_anything_runs(monkeypatch):
+    monkeypatch.setattr(hardware, "cuda_is_present", lambda: False)
+    with pytest.raises(ParameterError, match="device='cuda'"):
+        run.check([suite.Run("q1a", Q1a(device="cuda"))])
+
+
+def test_the_newest_line_of_progress_is_handed_on():
+    lines = []
+    tap = run._Tap(lines.append)
+    tap.write("a\rb\r")
+    tap.write("\n")
+    assert lines == ["b"]

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.svm import SVC
+
+from mlops_lib import svm
+
+BACKENDS = [
+    name for name in ("libsvm", "intelex") if name == "libsvm" or svm.choose_backend("auto") == name
+]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    images, labels = load_digits(return_X_y=True)
+    rows = (images / 16).astype(np.float32)
+    return (rows[:900], labels[:900]), (rows[900:], labels[900:])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("kernel", "options"),
+    [("rbf", {}), ("rbf", {"gamma": 0.05}), ("poly", {"degree": 2}), ("poly", {"gamma": "auto"})],
+)
+@pytest.mark.parametrize("C", [1, 10])
+def test_every_prediction_is_libsvms(digits, backend, kernel, options, C):
+    (features, labels), (unseen, _) = digits
+    reference = SVC(kernel=kernel, C=C, **options).fit(features, labels)
+    ours = svm.fit(features, labels, kernel=kernel, C=C, backend=backend, **options)
+    assert np.array_equal(ours.predict(unseen), reference.predict(unseen))
+
+
+def test_decision_values_are_libsvms(digits):
+    (features, labels), (unseen, _) = digits
+    reference = SVC(kernel="rbf", C=10, decision_function_shape="ovo").fit(features, labels)
+    ours = svm.fit(features, labels, kernel="rbf", C=10, backend="libsvm")
+    assert np.allclose(ours.decision(unseen), reference.decision_function(unseen), atol=1e-5)
+
+
+def test_rows_beyond_a_block_are_predicted_too(digits, monkeypatch):
+    (features, labels), (unseen, _) = digits
+    ours = svm.fit(features, labels, kernel="rbf", C=1)
+    whole = ours.predict(unseen)
+    monkeypatch.setattr(svm, "BLOCK_ROWS", 100)
+    assert np.array_equal(ours.predict(unseen), whole)
+
+
+def test_two_classes_are_voted_on_rightly(digits):
+    (features, labels), (unseen, _) = digits
+    two = np.isin(labels, (3, 8))
+    for backend in BACKENDS:
+        ours = svm.fit(features[two], labels[two], kernel="rbf", C=1, backend=backend)
+        reference = SVC(C=1).fit(features[two], labels[two])
+        assert np.array_equal(ours.predict(unseen), reference.predict(unseen))
+
+
+def test_degree_is_searched_for_the_polynomial_kernel_alone():
+    poly = list(svm.candidates("poly", [1, 10], [2, 3], ["scale"]))
+    assert [(c["C"], c["degree"]) for c in poly] == [(1, 2), (1, 3), (10, 2), (10, 3)]
+    rbf = list(svm.candidates("rbf", [1, 10], [2, 3], ["scale"]))
+    assert [(c["C"], c["degree"]) for c in rbf] == [(1, None), (10, None)]
+
+
+def test_the_best_on_validation_images_is_chosen_the_first_of_equals(digits):
+    train, val = digits
+    grid = list(svm.candidates("rbf", [1e-4, 10, 10.5], [3], ["scale"]))
+    rows, best, estimator = svm.search(train, val, grid, kernel="rbf", backend="libsvm")
+    accuracies = [row["val_accuracy"] for row in rows]
+    assert accuracies[0] < accuracies[1]
+    assert best is rows[int(np.argmax(accuracies))]
+    assert np.mean(estimator.predict(val[0]) == val[1]) == best["val_accuracy"]
+    assert set(best) == {"C", "degree", "gamma", "val_accuracy", "fit_seconds", "predict_seconds"}
+    results = svm.results(rows, best, estimator, 0.5, "libsvm")
+    assert results["n_support"] == len(estimator.support_)
+    assert results["backend"] == "libsvm"
+
+
+def test_support_vectors_are_rows_of_the_training_images(digits):
+    (features, labels), _ = digits
+    for backend in BACKENDS:
+        ours = svm.fit(features, labels, kernel="rbf", C=1, backend=backend)
+        assert np.array_equal(features[ours.support_], ours.support_vectors_)
+        assert np.array_equal(np.bincount(labels[ours.support_]), ours.n_support_)
