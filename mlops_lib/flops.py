@@ -7,6 +7,8 @@ each layer by its input and by its weights costs as much as the layer itself.
 
 from __future__ import annotations
 
+import warnings
+
 from torch import nn
 
 TRAINING_PASSES = 3
@@ -15,13 +17,14 @@ FLOPS_PER_MULTIPLY_ADD = 2  # how a matrix product's peak is counted
 
 def count(network: nn.Module, in_channels: int, input_size: int) -> int:
     """Return the multiply-adds of one image (1, in_channels, input_size, input_size)."""
-    from fvcore.nn import FlopCountAnalysis
-
     training = network.training
     image = next(network.parameters()).new_zeros(1, in_channels, input_size, input_size)
-    analysis = FlopCountAnalysis(network.eval(), image)
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    total = int(analysis.total())
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of torch.jit
+        from fvcore.nn import FlopCountAnalysis
+
+        analysis = FlopCountAnalysis(network.eval(), image)
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        total = int(analysis.total())
     network.train(training)
     return total
 

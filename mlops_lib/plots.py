@@ -114,10 +114,11 @@ def reports_and_measured(table: pd.DataFrame) -> Figure:
 
     Columns: dataset, model, configuration, source, accuracy, low, high (per cent).
     """
-    grid = sns.relplot(
-        table, x="accuracy", y="configuration", hue="source", style="source", col="model",
-        row="dataset", facet_kws={"sharex": False}, height=3.2, aspect=1.5, s=70,
-    )  # fmt: skip
+    with plt.rc_context({"figure.constrained_layout.use": False}):  # seaborn makes its own
+        grid = sns.relplot(
+            table, x="accuracy", y="configuration", hue="source", style="source", col="model",
+            row="dataset", facet_kws={"sharex": False}, height=3.2, aspect=1.5, s=70,
+        )  # fmt: skip
     measured = table[table["low"] < table["high"]]
     for facet, axis in grid.axes_dict.items():
         here = measured[(measured["dataset"] == facet[0]) & (measured["model"] == facet[1])]

@@ -125,7 +125,7 @@ def search(
     Returns a row for each candidate, the best row (the first where equal) and its estimator.
     """
     rows, best, best_estimator = [], None, None
-    for candidate in tqdm(grid, desc="candidates", unit="fit", ascii=" #", ncols=90):
+    for candidate in tqdm(grid, desc="candidates", unit="fit", ascii=" #", ncols=80):
         start = time.perf_counter()
         options = {name: value for name, value in candidate.items() if value is not None}
         estimator = fit(*train, kernel=kernel, backend=backend, **options)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
+from IPython.display import HTML, Markdown
 
 from mlops_lib import record
 from mlops_lib.record import Record
@@ -275,7 +275,7 @@ def search(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return table.round(2).fillna("").set_index("C")
 
 
-def overview(runs: pd.DataFrame, template: str | None = None) -> pd.DataFrame:
+def overview(runs: pd.DataFrame, template: str | None = None) -> HTML:
     """Return one row a run: what was run, on how much, accuracy, time, and the run's page."""
     columns = ["Run", "Suite", "Training images", "Accuracy (%)", "Training (s)", "Device"]
     rows = []
@@ -283,14 +283,15 @@ def overview(runs: pd.DataFrame, template: str | None = None) -> pd.DataFrame:
         seconds = run["fit_seconds"] if run["template"] == "q1b" else run["train_seconds"]
         values = [
             f'<a href="runs/{run["page"]}.html">{html.escape(run["title"])}</a>',
-            run["suite"],
+            html.escape(run["suite"]),
             f"{run['train_images']:,.0f}",
             accuracy_text(run),
             f"{seconds:,.1f}",
-            run["device_name"],
+            html.escape(run["device_name"]),
         ]
         rows.append(dict(zip(columns, values, strict=True)))
-    return pd.DataFrame(rows or [dict.fromkeys(columns, NOT_RUN)])
+    table = pd.DataFrame(rows or [dict.fromkeys(columns, NOT_RUN)])
+    return HTML(table.to_html(index=False, escape=False, border=0, justify="left"))
 
 
 def headlines(runs: pd.DataFrame) -> dict[str, str]:
@@ -335,7 +336,7 @@ def finding_q1a(runs: pd.DataFrame) -> Markdown:
         here = select(runs, template="q1a", dataset=dataset)
         reports = published("q1a").query("dataset == @dataset")
         range_text = f"{reports['accuracy_pct'].min():.2f} to {reports['accuracy_pct'].max():.2f} %"
-        lines.append(f"- **{title(dataset)}**: best {_best(here)}; the reports: {range_text}.")
+        lines.append(f"- **{title(dataset)}**, best: {_best(here)}. The reports: {range_text}.")
     return Markdown("\n".join(lines))
 
 
@@ -344,7 +345,7 @@ def finding_q1b(runs: pd.DataFrame) -> Markdown:
     lines = []
     for dataset in ("mnist", "fashion_mnist"):
         here = select(runs, template="q1b", dataset=dataset)
-        lines.append(f"- **{title(dataset)}**: best {_best(here)}.")
+        lines.append(f"- **{title(dataset)}**, best: {_best(here)}.")
     return Markdown("\n".join(lines))
 
 

@@ -115,7 +115,7 @@ def _progress(total: int, title: str) -> tqdm:
         file=sys.stdout,
         mininterval=1,
         ascii=" #",
-        ncols=90,
+        ncols=80,
     )
 
 

@@ -59,7 +59,7 @@ def test_every_run_has_a_page_that_is_linked(filled, smoke):
     for outcome in smoke:
         page = f"runs/smoke/{outcome.slot.run.template}/{outcome.slot.run.slug}.html"
         assert (filled / page).exists()
-        assert f'href="{page}"' in listed
+        assert f'<td><a href="{page}">' in listed
         assert "Traceback" not in (filled / page).read_text()
 
 

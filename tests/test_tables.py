@@ -59,7 +59,7 @@ def test_without_runs_every_cell_says_not_run(runs):
         assert (table == tables.NOT_RUN).to_numpy().sum() == columns * len(table)
         assert not table.isna().any(axis=None)
     assert tables.headlines(empty)["best_mnist"] == tables.NOT_RUN
-    assert tables.overview(empty).iloc[0, 0] == tables.NOT_RUN
+    assert tables.NOT_RUN in tables.overview(empty).data
     for finding in (tables.finding_q1a, tables.finding_q1b, tables.finding_q2):
         assert tables.NOT_RUN in finding(empty).data
 
@@ -120,8 +120,9 @@ def test_a_damaged_record_is_left_out_with_a_warning(runs, tmp_path):
 
 def test_links_and_titles_are_escaped(runs):
     table = runs(make())
-    table["title"] = "<script>"
-    assert "<script>" not in tables.overview(table).iloc[0]["Run"]
+    table["title"] = table["suite"] = table["device_name"] = "<script>"
+    assert "<script>" not in tables.overview(table).data
+    assert '<a href="runs/suite/q1a/0.html">' in tables.overview(table).data
 
 
 def test_precision_and_recall_by_hand():
