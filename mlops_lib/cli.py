@@ -107,7 +107,7 @@ def data(names: tuple[str, ...]) -> None:
                 f"dataset={name!r} is not allowed: use {', '.join(known)}{nearest(name, known)}"
             )
         paths = datasets.fetch(name, click.echo)
-        click.echo(f"{name}: verified, {paths[0].parent}")
+        click.echo(f"{name}: four files in {paths[0].parent}, as published (SHA-256)")
 
 
 if __name__ == "__main__":

@@ -159,7 +159,6 @@ def _install(name: str, source: Callable, report: Callable[[str], None]) -> list
             (directory / "SHA256SUMS").write_text("".join(sums))
         for path in _verified(scratch, _sums(name, directory)):
             path.replace(directory / path.name)
-    report(f"{name}: verified, in {directory}")
     return [directory / file for file in FILES]
 
 
