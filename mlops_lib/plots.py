@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
 plt.rcParams.update({"figure.dpi": 80, "figure.constrained_layout.use": True})
+SOURCES = ("report A", "report B", "measured here")
 
 
 def _closed(figure: Figure) -> Figure:
@@ -114,9 +115,11 @@ def reports_and_measured(table: pd.DataFrame) -> Figure:
 
     Columns: dataset, model, configuration, source, accuracy, low, high (per cent).
     """
+    sources = [name for name in SOURCES if name in set(table["source"])]
     with plt.rc_context({"figure.constrained_layout.use": False}):  # seaborn makes its own
         grid = sns.relplot(
             table, x="accuracy", y="configuration", hue="source", style="source", col="model",
+            hue_order=sources, style_order=sources,
             row="dataset", facet_kws={"sharex": False}, height=3.2, aspect=1.5, s=70,
         )  # fmt: skip
     measured = table[table["low"] < table["high"]]

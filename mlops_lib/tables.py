@@ -180,6 +180,17 @@ def _trained(runs: pd.DataFrame, **configuration: Any) -> pd.DataFrame:
     return select(runs, template="q1a", input_size=28, **configuration)
 
 
+def page(table: pd.DataFrame) -> HTML:
+    """Return a table as a page shows it: escaped, nothing cut off, a line for each `; ` part."""
+    lines = table.map(
+        lambda text: "<br>".join(
+            f'<span style="white-space: nowrap">{html.escape(part)}</span>'
+            for part in str(text).split("; ")
+        )
+    )
+    return HTML(lines.to_html(escape=False, border=0, justify="left"))
+
+
 def _two_level(rows: list[dict], index: list[str]) -> pd.DataFrame:
     table = pd.DataFrame(rows).set_index(index)
     table.columns = pd.MultiIndex.from_tuples(table.columns)

@@ -163,3 +163,10 @@ def test_the_best_candidate_comes_first():
     assert table.index.tolist() == [2.0, 1.0]
     assert table["val_accuracy"].tolist() == ["75.00 %", "50.00 %"]
     assert isinstance(table, pd.DataFrame)
+
+
+def test_a_page_shows_cells_whole_and_escaped():
+    table = tables.page(pd.DataFrame({"a": ["<b>" + "x" * 60 + "; second"]}))
+    assert "&lt;b&gt;" + "x" * 60 in table.data
+    assert "<br>" in table.data
+    assert "<b>" not in table.data
