@@ -8,11 +8,15 @@ changes an output, so a kernel cut down to its live taps is the same function, c
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+SMALL_MAP = 4  # output positions up to which products of pixels and taps are faster on a CPU
 
 
 def build(
@@ -49,10 +53,18 @@ class Taps:
     last: int  # inclusive
     before: int  # zero padding still needed on either side
     after: int
+    outputs: int  # output positions
+    stride: int
 
     @property
     def span(self) -> slice:
         return slice(self.first, self.last + 1)
+
+    def meet(self, output: int, size: int) -> tuple[slice, slice]:
+        """Return which of the live taps meet a real pixel at an output position, and which."""
+        start = output * self.stride - self.before  # the pixel under the first live tap
+        low, high = max(0, -start), min(self.last - self.first + 1, size - start)
+        return slice(low, high), slice(start + low, start + high)
 
 
 def live_taps(size: int, kernel: int, stride: int, padding: int) -> Taps:
@@ -68,44 +80,118 @@ def live_taps(size: int, kernel: int, stride: int, padding: int) -> Taps:
     ]
     first, last = live[0], live[-1]
     reach = (outputs - 1) * stride - padding + last  # the last pixel that a live tap asks for
-    return Taps(first, last, max(0, padding - first), max(0, reach - size + 1))
+    return Taps(first, last, max(0, padding - first), max(0, reach - size + 1), outputs, stride)
+
+
+@dataclass(frozen=True)
+class Product:
+    """A part of a convolution on a small map: one kernel row at one output position."""
+
+    row: int  # output position
+    column: int
+    kernel_row: int
+    taps: slice
+    input_row: int
+    pixels: slice
+
+
+def products(rows: Taps, columns: Taps, height: int, width: int) -> tuple[Product, ...]:
+    """List the products of pixels and taps that make up a convolution, padding left out."""
+    return tuple(
+        Product(row, column, kernel_row, taps, input_row, pixels)
+        for row, column in itertools.product(range(rows.outputs), range(columns.outputs))
+        for kernel_row, input_row in zip(*map(_span, rows.meet(row, height)), strict=True)
+        for taps, pixels in [columns.meet(column, width)]
+    )
+
+
+def _span(span: slice) -> range:
+    return range(span.start, span.stop)
+
+
+class _SmallMap(torch.autograd.Function):
+    """A convolution over a map of a few pixels, as matrix products without any padding.
+
+    oneDNN's kernels multiply the padding too, and reorder the weights at every step.
+    Takes x (N, H, W, C_in) and weight (C_out, kh, kw, C_in); returns (N, h, w, C_out).
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, shape, plan):
+        ctx.save_for_backward(x, weight)
+        ctx.plan = plan
+        y = x.new_zeros(len(x), *shape, len(weight))
+        for p in plan:
+            kernel = weight[:, p.kernel_row, p.taps].flatten(1)
+            y[:, p.row, p.column].addmm_(x[:, p.input_row, p.pixels].flatten(1), kernel.t())
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, weight = ctx.saved_tensors
+        grad = grad.contiguous()
+        grad_x, grad_weight = torch.zeros_like(x), torch.zeros_like(weight)
+        for p in ctx.plan:
+            here = grad[:, p.row, p.column]  # (N, C_out)
+            pixels = x[:, p.input_row, p.pixels].flatten(1)  # (N, taps C_in)
+            kernel = weight[:, p.kernel_row, p.taps].flatten(1)  # (C_out, taps C_in)
+            _view(grad_x[:, p.input_row, p.pixels]).addmm_(here, kernel)
+            _view(grad_weight[:, p.kernel_row, p.taps]).addmm_(here.t(), pixels)
+        return grad_x, grad_weight, None, None
+
+
+def _view(block: torch.Tensor) -> torch.Tensor:
+    """Return a block (a, b, c) as a matrix (a, b c) that shares its memory."""
+    return block.view(len(block), -1)
 
 
 class LiveConv2d(nn.Module):
     """A bias-free convolution without its dead taps, for inputs of one size.
 
-    Where the output is a single position, the convolution is computed as the matrix product
-    that it is. `state_dict` holds the kernel at full size, as torchvision's does.
+    The kernel is stored as (C_out, kh, kw, C_in), the order in which channels-last maps are
+    multiplied. `state_dict` holds it at full size, as torchvision's does.
     """
 
     def __init__(self, conv: nn.Conv2d, height: int, width: int) -> None:
         super().__init__()
-        (kernel_h, kernel_w), (stride_h, stride_w) = conv.kernel_size, conv.stride
-        self.rows = live_taps(height, kernel_h, stride_h, conv.padding[0])
-        self.columns = live_taps(width, kernel_w, stride_w, conv.padding[1])
-        self.stride = conv.stride
+        (kernel_h, kernel_w), self.stride = conv.kernel_size, conv.stride
+        self.rows = live_taps(height, kernel_h, self.stride[0], conv.padding[0])
+        self.columns = live_taps(width, kernel_w, self.stride[1], conv.padding[1])
         self.register_buffer("full", conv.weight.detach().clone(), persistent=False)
-        self.weight = nn.Parameter(self._live(self.full).clone())
+        self.weight = nn.Parameter(
+            self._live(self.full).clone(memory_format=torch.contiguous_format)
+        )
+        self.shape = self.rows.outputs, self.columns.outputs
+        # Padding still needed: left, right, top, bottom.
         self.pad = (self.columns.before, self.columns.after, self.rows.before, self.rows.after)
         self.symmetric = self.pad[0] == self.pad[1] and self.pad[2] == self.pad[3]
-        self.is_product = not any(self.pad) and all(
-            size < kernel + stride
-            for size, kernel, stride in zip(
-                (height, width), self.weight.shape[2:], self.stride, strict=True
-            )
-        )
+        self.is_pointwise = self.weight.shape[1:3] == (1, 1) and not any(self.pad)
+        self.plan = products(self.rows, self.columns, height, width)
 
     def _live(self, full: torch.Tensor) -> torch.Tensor:
-        return full[:, :, self.rows.span, self.columns.span]
+        """Return a view of the live taps: (C_out, kh, kw, C_in)."""
+        return full[:, :, self.rows.span, self.columns.span].permute(0, 2, 3, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.is_product:
-            height, width = self.weight.shape[2:]
-            patch = x[:, :, :height, :width].flatten(1)  # (N, C_in * height * width)
-            return F.linear(patch, self.weight.flatten(1))[:, :, None, None]  # (N, C_out, 1, 1)
+        if self.shape == (1, 1) and not any(self.pad):
+            patch = x.permute(0, 2, 3, 1)[:, : self.weight.shape[1], : self.weight.shape[2]]
+            return F.linear(patch.flatten(1), self.weight.flatten(1))[:, :, None, None]
+        if (
+            x.device.type == "cpu"
+            and x.dtype == self.weight.dtype
+            and not torch.is_autocast_enabled("cpu")
+        ):
+            maps = x.permute(0, 2, 3, 1)  # (N, H, W, C_in)
+            if self.is_pointwise:
+                pixels = maps[:, :: self.stride[0], :: self.stride[1]]
+                return F.linear(pixels, self.weight[:, 0, 0]).permute(0, 3, 1, 2)
+            if math.prod(self.shape) <= SMALL_MAP:
+                maps = _SmallMap.apply(maps.contiguous(), self.weight, self.shape, self.plan)
+                return maps.permute(0, 3, 1, 2)  # (N, C_out, h, w)
+        kernel = self.weight.permute(0, 3, 1, 2)  # (C_out, C_in, kh, kw), channels last
         if self.symmetric:
-            return F.conv2d(x, self.weight, None, self.stride, (self.pad[2], self.pad[0]))
-        return F.conv2d(F.pad(x, self.pad), self.weight, None, self.stride)
+            return F.conv2d(x, kernel, None, self.stride, (self.pad[2], self.pad[0]))
+        return F.conv2d(F.pad(x, self.pad), kernel, None, self.stride)
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         full = self.full.clone()
@@ -131,8 +217,7 @@ def remove_dead_taps(network: nn.Module, in_channels: int, input_size: int) -> d
         conv = network.get_submodule(name)
         live = LiveConv2d(conv, height, width)
         dead = conv.weight.numel() - live.weight.numel()
-        if dead or live.is_product:
-            network.set_submodule(name, live)
+        network.set_submodule(name, live)
         if dead:
             removed[name] = dead
     return removed

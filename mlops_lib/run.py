@@ -78,22 +78,23 @@ def execute(slot: Slot, on_output: Callable[[str], None] = lambda text: None) ->
     """
     import nbformat
     import papermill
-    from traitlets.config import Config
+
+    from mlops_lib import kernels
 
     slot.notebook.parent.mkdir(parents=True, exist_ok=True)
     slot.record.unlink(missing_ok=True)
     start = time.perf_counter()
     try:
-        notebook = papermill.execute_notebook(
-            record.template_path(slot.run.template),
-            slot.notebook,
-            parameters=slot.run.parameters.model_dump(mode="json"),
-            cwd=BOOK,
-            progress_bar=False,
-            stdout_file=_Tap(on_output),
-            coalesce_streams=True,
-            config=Config({"KernelManager": {"transport": "ipc"}}),
-        )
+        with kernels.forked(BOOK) as kernel:
+            notebook = papermill.execute_notebook(
+                record.template_path(slot.run.template),
+                slot.notebook,
+                parameters=slot.run.parameters.model_dump(mode="json"),
+                progress_bar=False,
+                stdout_file=_Tap(on_output),
+                coalesce_streams=True,
+                km=kernel,
+            )
     except papermill.PapermillExecutionError as error:
         raise RunFailed(f"{error.ename}: {error.evalue}") from None
     _tidy(notebook, slot)

@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 BLOCK_ROWS = 1000
+ROUNDING = 8 * np.finfo(np.float32).eps  # of the largest value that a decision could reach
 
 
 class BlockSVC:
@@ -47,25 +48,38 @@ class BlockSVC:
             weights[of_class[j], column] = self.dual_coef_[i, of_class[j]]
         return weights
 
-    def decision(self, features: np.ndarray) -> np.ndarray:
-        """Return the decision value of every pair of classes: features (n, d) → (n, pairs)."""
-        products = features.astype(np.float64) @ self.support_vectors_.T.astype(np.float64)
+    def similarity(self, features: np.ndarray, dtype: type) -> np.ndarray:
+        """Return the kernel between features and support vectors: (n, d) → (n, s)."""
+        features, vectors = features.astype(dtype), self.support_vectors_.astype(dtype)
+        products = features @ vectors.T
         if self.kernel == "poly":
-            similarity = (self.gamma * products) ** self.degree
-        else:
-            squares = np.einsum("nd,nd->n", features, features, dtype=np.float64)[:, None]
-            squares = squares + np.einsum(
-                "sd,sd->s", self.support_vectors_, self.support_vectors_, dtype=np.float64
-            )
-            similarity = np.exp(-self.gamma * (squares - 2 * products))
-        return similarity @ self._weights + self.intercept_
+            return (dtype(self.gamma) * products) ** self.degree
+        squares = np.einsum("nd,nd->n", features, features)[:, None]
+        squares = squares + np.einsum("sd,sd->s", vectors, vectors)
+        return np.exp(dtype(-self.gamma) * (squares - 2 * products))
+
+    def decision(self, features: np.ndarray, dtype: type = np.float64) -> np.ndarray:
+        """Return the decision value of every pair of classes: features (n, d) → (n, pairs)."""
+        return self.similarity(features, dtype) @ self._weights.astype(dtype) + self.intercept_
+
+    def wins(self, features: np.ndarray) -> np.ndarray:
+        """Say for every pair of classes whether the first wins: bool (n, pairs).
+
+        Computed in float32, and again in float64 for images where rounding could matter.
+        """
+        similarity = self.similarity(features, np.float32)
+        decision = similarity @ self._weights.astype(np.float32) + self.intercept_
+        reach = np.abs(similarity).max() * np.abs(self._weights).sum(axis=0)
+        doubtful = np.flatnonzero((np.abs(decision) < ROUNDING * reach).any(axis=1))
+        decision[doubtful] = self.decision(features[doubtful])
+        return decision > 0
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Return the class with the most pairwise wins, the first where equal: (n, d) → (n,)."""
         votes = np.zeros((len(features), len(self.classes_)), dtype=np.int64)
         for start in range(0, len(features), BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
-            wins = self.decision(features[rows]) > 0
+            wins = self.wins(features[rows])
             for column, (i, j) in enumerate(self._pairs):
                 votes[rows, i] += wins[:, column]
                 votes[rows, j] += ~wins[:, column]

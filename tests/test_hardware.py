@@ -1,3 +1,5 @@
+import platform
+
 import pytest
 import torch
 
@@ -46,6 +48,10 @@ def test_mixed_precision_is_used_where_it_gains(monkeypatch, amp, cuda, amx, siz
 def test_cuda_without_bfloat16_uses_float16(monkeypatch, native, dtype):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
     assert hardware._amp_dtype("auto", True, 28) == dtype
+
+
+def test_memory_is_kept_on_glibc():
+    assert hardware.keep_memory() == ("glibc" in platform.libc_ver()[0])
 
 
 def test_autocast_is_off_in_float32():

@@ -66,12 +66,27 @@ def test_a_cut_convolution_gives_the_same_outputs(size, kernel, stride, padding)
     assert torch.allclose(LiveConv2d(conv, size, size)(x), conv(x), atol=1e-12)
 
 
-def test_a_convolution_with_one_output_position_is_a_product():
-    conv = nn.Conv2d(3, 5, 3, 2, 1, bias=False)
-    live = LiveConv2d(conv, 2, 2)
-    assert live.is_product
-    assert live.weight.shape == (5, 3, 2, 2)
-    assert not LiveConv2d(conv, 3, 3).is_product
+def test_products_leave_the_padding_out():
+    two = live_taps(size=2, kernel=3, stride=1, padding=1)
+    plan = resnet.products(two, two, 2, 2)
+    assert len(plan) == 8  # four output positions, two input rows each
+    first = plan[0]
+    assert (first.row, first.column, first.kernel_row, first.input_row) == (0, 0, 1, 0)
+    assert (first.taps, first.pixels) == (slice(1, 3), slice(0, 2))
+
+
+@pytest.mark.parametrize(("size", "stride"), [(2, 1), (4, 2), (1, 1), (7, 2), (8, 1)])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_gradients_of_a_cut_convolution_are_the_same(size, stride, kernel):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(3, 5, kernel, stride, kernel // 2, bias=False).double()
+    live = LiveConv2d(conv, size, size)
+    x = torch.randn(2, 3, size, size, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn_like(conv(x))
+    expected = torch.autograd.grad((conv(x) * weights).sum(), (x, conv.weight))
+    found = torch.autograd.grad((live(x) * weights).sum(), (x, live.weight))
+    assert torch.allclose(found[0], expected[0], atol=1e-12)
+    assert torch.allclose(found[1], live._live(expected[1]), atol=1e-12)
 
 
 @pytest.mark.parametrize("model", ["resnet18", "resnet50"])

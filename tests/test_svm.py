@@ -37,6 +37,14 @@ def test_decision_values_are_libsvms(digits):
     assert np.allclose(ours.decision(unseen), reference.decision_function(unseen), atol=1e-5)
 
 
+def test_doubtful_decisions_are_those_of_float64(digits):
+    (features, labels), (unseen, _) = digits
+    ours = svm.fit(features, labels, kernel="poly", C=10, degree=3)
+    exact = ours.decision(unseen)
+    ours.intercept_ = ours.intercept_ - exact[7] + 1e-7  # image 7 now lies near every border
+    assert np.array_equal(ours.wins(unseen), ours.decision(unseen) > 0)
+
+
 def test_rows_beyond_a_block_are_predicted_too(digits, monkeypatch):
     (features, labels), (unseen, _) = digits
     ours = svm.fit(features, labels, kernel="rbf", C=1)

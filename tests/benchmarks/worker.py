@@ -1,0 +1,126 @@
+"""One contender of a benchmark, as a process: `worker.py CONTENDER KEY=VALUE ...`.
+
+Prints `ready`, then answers every line it reads with the seconds that one round took. Rounds of
+several contenders can so be interleaved on one machine, each with its own allocator and threads.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+CONTENDERS: dict[str, Callable] = {}
+
+
+def contender(function: Callable) -> Callable:
+    """Register a function from options to one that runs a round."""
+    CONTENDERS[function.__name__] = function
+    return function
+
+
+def rows(count: int):
+    """Return pooled images and labels of MNIST and `count` training rows."""
+    from mlops_lib import data
+
+    images, labels = data.load("mnist")
+    train, _, test = data.split(labels, 0)
+    return images, labels, train[:count], test
+
+
+def plain_loader(size, batch, steps):
+    """Return what a tutorial writes: images by index as PIL, transforms, a DataLoader."""
+    from PIL import Image
+    from torchvision import transforms
+
+    images, labels, train, _ = rows(batch * steps)
+    steps_of_transform = [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
+    if size > 28:
+        steps_of_transform[:0] = [transforms.Resize(size), transforms.Grayscale(3)]
+    transform = transforms.Compose(steps_of_transform)
+
+    class Images(torch.utils.data.Dataset):
+        """What torchvision's MNIST does with an index."""
+
+        def __len__(self):
+            return len(train)
+
+        def __getitem__(self, index):
+            row = train[index]
+            return transform(Image.fromarray(images[row])), int(labels[row])
+
+    return DataLoader(Images(), batch_size=batch, shuffle=True)
+
+
+def full_network(model: str, channels: int) -> nn.Module:
+    """Return torchvision's network as it is, with one more or less input channel."""
+    from mlops_lib import resnet
+
+    torch.manual_seed(0)
+    return resnet.build(model, channels)
+
+
+@contender
+def plain(model="resnet18", size=28, batch=16, steps=100, threads=2):
+    """The plain loop: float32, default Adam, loss read at every step."""
+    loader = plain_loader(size, batch, steps)
+    network = full_network(model, 3 if size > 28 else 1).train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+
+    def work():
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(network(x), y)
+            loss.backward()
+            optimizer.step()
+            loss.item()
+
+    return work
+
+
+@contender
+def ours(model="resnet18", size=28, batch=16, steps=100, threads=2):
+    """This project's loop, as a template runs it."""
+    from mlops_lib import batches, hardware, resnet, train
+
+    place = hardware.prepare("cpu", "auto", size, 0)
+    channels = 3 if size > 28 else 1
+    images, labels, chosen, _ = rows(batch * steps)
+    network = full_network(model, channels)
+    resnet.remove_dead_taps(network, channels, size)
+    prepare = batches.Preparation.fitted(images[chosen], size, channels)
+    source = batches.Resident(
+        images[chosen], labels[chosen], prepare, batch_size=batch, device=place.device
+    )
+    optimizer = train.make_optimizer("adam", network, lr=1e-3)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    progress = tqdm(disable=True)
+    return lambda: train._train_epoch(
+        network, source.shuffled(1), place, optimizer, scaler, progress
+    )
+
+
+def main() -> None:
+    name, *words = sys.argv[1:]
+    options = {
+        key: int(value) if value.isdigit() else value
+        for key, value in (word.split("=") for word in words)
+    }
+    torch.set_num_threads(options.get("threads", 2))
+    work = CONTENDERS[name](**options)
+    work()
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        work()
+        print(time.perf_counter() - start, flush=True)
+
+
+if __name__ == "__main__":
+    main()

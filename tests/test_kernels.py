@@ -1,0 +1,67 @@
+import os
+import time
+
+import pytest
+from jupyter_client.utils import run_sync
+
+from mlops_lib import kernels
+
+
+@pytest.fixture
+def kernel(tmp_path):
+    """Return a forked kernel's manager and a function that evaluates an expression there."""
+    with kernels.forked(tmp_path) as manager:
+        run_sync(manager.start_kernel)()
+        client = manager.client()
+        client.start_channels()
+        run_sync(client.wait_for_ready)(timeout=60)
+
+        def evaluate(expression):
+            reply = run_sync(client.execute_interactive)(
+                "", user_expressions={"x": expression}, timeout=60
+            )
+            return eval(reply["content"]["user_expressions"]["x"]["data"]["text/plain"])
+
+        yield manager, evaluate
+        client.stop_channels()
+
+
+def gone(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return open(f"/proc/{pid}/stat").read().split()[2] == "Z"
+
+
+def test_a_forked_kernel_has_imported_everything_and_used_nothing(kernel, tmp_path):
+    _, evaluate = kernel
+    assert evaluate("'torch' in __import__('sys').modules")
+    assert evaluate("__import__('os').getcwd()") == str(tmp_path)
+    assert not evaluate("__import__('torch').cuda.is_initialized()")
+    assert evaluate("__import__('matplotlib').get_backend()").endswith("inline")
+
+
+def test_it_is_a_process_group_of_its_own(kernel):
+    manager, evaluate = kernel
+    pid = evaluate("__import__('os').getpid()")
+    assert pid == manager.provisioner.pid == os.getpgid(pid)
+    assert pid != os.getpid()
+
+
+def test_it_ends_with_its_manager(tmp_path):
+    with kernels.forked(tmp_path) as manager:
+        run_sync(manager.start_kernel)()
+        pid = manager.provisioner.pid
+        assert not gone(pid)
+    for _ in range(50):
+        if gone(pid):
+            break
+        time.sleep(0.1)
+    assert gone(pid)
+
+
+def test_where_nothing_can_be_forked_the_kernel_is_an_ordinary_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(kernels, "available", lambda: False)
+    with kernels.forked(tmp_path) as manager:
+        assert manager.provisioner is None
