@@ -4,13 +4,18 @@
 PYTHON ?= python3
 SUITE ?= quick
 BIN := .venv/bin
+SHELL := /bin/bash -o pipefail
+INSTALL = $(BIN)/pip install --disable-pip-version-check -r requirements.txt
+# In a log, a line for each package instead of pip's ten.
+SUMMARY = s/^Collecting \([^ ]*\).*/  fetching \1/p; s/^Installing coll.*/  installing them all/p
 
-.PHONY: help report test lint lock clean
+.PHONY: help report test lint bench lock clean
 
 help:
 	@echo "make report   environment, data, the suite '$(SUITE)', the book"
 	@echo "make test     environment, all tests"
 	@echo "make lint     static checks"
+	@echo "make bench    ratios to plain loops, measured on this machine (15 minutes)"
 	@echo "make lock     write requirements.txt anew from pyproject.toml (newest versions)"
 	@echo "make clean    remove .venv and the built book; runs and data stay"
 
@@ -27,12 +32,16 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
+bench: .venv/ready
+	$(BIN)/mlops data
+	$(BIN)/python tests/benchmarks
+
 .venv/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed: try 'make PYTHON=python3.12 $(MAKECMDGOALS)'"; exit 1; }
 	@echo "== installing the environment into .venv: about 6 GB and 2 minutes, once =="
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --disable-pip-version-check -r requirements.txt
+	@$(PYTHON) -m venv .venv
+	@if [ -t 1 ]; then $(INSTALL); else $(INSTALL) | sed -un '$(SUMMARY)'; fi
 	@touch $@
 
 lock: .venv/ready

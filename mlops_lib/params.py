@@ -107,8 +107,8 @@ class Q1a(Parameters):
     optimizer: Literal["sgd", "adam"] = "adam"
     momentum: Annotated[float, BeforeValidator(_number), Field(ge=0, lt=1)] = 0.9
     lr: Positive = 3e-4
-    batch_size: Annotated[Integer, Field(ge=2)] = 64  # batch normalisation needs two images
-    epochs: Annotated[Integer, Field(ge=1)] = 2
+    batch_size: Annotated[Integer, Field(ge=2)] = 128  # batch normalisation needs two images
+    epochs: Annotated[Integer, Field(ge=1)] = 3
     pin_memory: bool = False
     amp: Literal["auto", "on", "off"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"

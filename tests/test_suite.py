@@ -91,6 +91,6 @@ def test_every_committed_suite_is_valid():
 def test_slugs_are_unique_safe_and_steady():
     one = suite.Run("q1a", Q1a(lr=1e-3))
     assert one.slug == suite.Run("q1a", Q1a(lr="0.001")).slug
-    assert one.slug.startswith("mnist-resnet18-adam-0.001-64-auto-")
+    assert one.slug.startswith("mnist-resnet18-adam-0.001-128-auto-")
     assert one.slug != suite.Run("q1a", Q1a(seed=1)).slug
     assert set(one.slug) <= set("abcdefghijklmnopqrstuvwxyz0123456789.-")

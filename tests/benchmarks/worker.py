@@ -106,6 +106,86 @@ def ours(model="resnet18", size=28, batch=16, steps=100, threads=2):
     )
 
 
+def test_rows():
+    """Return images, labels and rows of the test split."""
+    images, labels, _, test = rows(1)
+    return images, labels, test
+
+
+@contender
+def plain_evaluation():
+    """Predict the test images through a DataLoader, in batches of 64 on the full network."""
+    from torch.utils.data import TensorDataset
+
+    images, labels, test = test_rows()
+    x = (torch.from_numpy(images[test]).float().div(255)[:, None] - 0.1307) / 0.3081
+    loader = DataLoader(TensorDataset(x, torch.from_numpy(labels[test])), batch_size=64)
+    network = full_network("resnet18", 1).eval()
+
+    def work():
+        right = 0
+        with torch.no_grad():
+            for batch, truth in loader:
+                right += (network(batch).argmax(1) == truth).sum().item()
+
+    return work
+
+
+@contender
+def our_evaluation():
+    """Predict the test images as `train.predict` does."""
+    from mlops_lib import batches, hardware, resnet, train
+
+    place = hardware.prepare("cpu")
+    images, labels, test = test_rows()
+    network = full_network("resnet18", 1)
+    resnet.remove_dead_taps(network, 1, 28)
+    prepare = batches.Preparation.fitted(images[test])
+    source = batches.Resident(
+        images[test], labels[test], prepare, batch_size=64, device=place.device
+    )
+    return lambda: train.predict(network, source, place)
+
+
+def svm_parts(warm_up: list):
+    """Return training and test parts for an SVM; a small part in the first round."""
+    from mlops_lib import data
+
+    images, labels, train, test = rows(None)
+    if not warm_up:
+        warm_up.append(True)
+        train, test = train[:500], test[:500]
+    return (data.features(images[train]), labels[train]), data.features(images[test])
+
+
+@contender
+def plain_svm():
+    """scikit-learn's SVC: libsvm."""
+    from sklearn.svm import SVC
+
+    warm_up = []
+
+    def work():
+        train, unseen = svm_parts(warm_up)
+        SVC(kernel="rbf", C=10).fit(*train).predict(unseen)
+
+    return work
+
+
+@contender
+def our_svm():
+    """This project's fit and predict."""
+    from mlops_lib import svm
+
+    warm_up = []
+
+    def work():
+        train, unseen = svm_parts(warm_up)
+        svm.fit(*train, kernel="rbf", C=10).predict(unseen)
+
+    return work
+
+
 def main() -> None:
     name, *words = sys.argv[1:]
     options = {
