@@ -63,7 +63,8 @@ class Taps:
     def meet(self, output: int, size: int) -> tuple[slice, slice]:
         """Return which of the live taps meet a real pixel at an output position, and which."""
         start = output * self.stride - self.before  # the pixel under the first live tap
-        low, high = max(0, -start), min(self.last - self.first + 1, size - start)
+        low = max(0, -start)
+        high = max(low, min(self.last - self.first + 1, size - start))  # equal: padding alone
         return slice(low, high), slice(start + low, start + high)
 
 
@@ -166,7 +167,8 @@ class LiveConv2d(nn.Module):
         self.pad = (self.columns.before, self.columns.after, self.rows.before, self.rows.after)
         self.symmetric = self.pad[0] == self.pad[1] and self.pad[2] == self.pad[3]
         self.is_pointwise = self.weight.shape[1:3] == (1, 1) and not any(self.pad)
-        self.plan = products(self.rows, self.columns, height, width)
+        self.is_small = math.prod(self.shape) <= SMALL_MAP
+        self.plan = products(self.rows, self.columns, height, width) if self.is_small else ()
 
     def _live(self, full: torch.Tensor) -> torch.Tensor:
         """Return a view of the live taps: (C_out, kh, kw, C_in)."""
@@ -176,22 +178,21 @@ class LiveConv2d(nn.Module):
         if self.shape == (1, 1) and not any(self.pad):
             patch = x.permute(0, 2, 3, 1)[:, : self.weight.shape[1], : self.weight.shape[2]]
             return F.linear(patch.flatten(1), self.weight.flatten(1))[:, :, None, None]
-        if (
-            x.device.type == "cpu"
-            and x.dtype == self.weight.dtype
-            and not torch.is_autocast_enabled("cpu")
-        ):
-            maps = x.permute(0, 2, 3, 1)  # (N, H, W, C_in)
-            if self.is_pointwise:
-                pixels = maps[:, :: self.stride[0], :: self.stride[1]]
-                return F.linear(pixels, self.weight[:, 0, 0]).permute(0, 3, 1, 2)
-            if math.prod(self.shape) <= SMALL_MAP:
-                maps = _SmallMap.apply(maps.contiguous(), self.weight, self.shape, self.plan)
-                return maps.permute(0, 3, 1, 2)  # (N, C_out, h, w)
+        if self.is_pointwise and self._is_plain_cpu(x):
+            pixels = x.permute(0, 2, 3, 1)[:, :: self.stride[0], :: self.stride[1]]
+            return F.linear(pixels, self.weight[:, 0, 0]).permute(0, 3, 1, 2)  # (N, C_out, h, w)
+        if self.is_small and self._is_plain_cpu(x):
+            maps = x.permute(0, 2, 3, 1).contiguous()  # (N, H, W, C_in)
+            maps = _SmallMap.apply(maps, self.weight, self.shape, self.plan)
+            return maps.permute(0, 3, 1, 2)  # (N, C_out, h, w)
         kernel = self.weight.permute(0, 3, 1, 2)  # (C_out, C_in, kh, kw), channels last
         if self.symmetric:
             return F.conv2d(x, kernel, None, self.stride, (self.pad[2], self.pad[0]))
         return F.conv2d(F.pad(x, self.pad), kernel, None, self.stride)
+
+    def _is_plain_cpu(self, x: torch.Tensor) -> bool:
+        """Say whether this is a CPU in full precision, where oneDNN's kernels can be beaten."""
+        return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         full = self.full.clone()
