@@ -19,6 +19,7 @@ from rich.table import Table
 
 from mlops_lib import record, run, suite
 from mlops_lib.params import Q1a
+from mlops_lib.tables import title
 
 ROUNDS = 5
 RESULT = Path(__file__).with_name("result.json")
