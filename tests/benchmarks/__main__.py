@@ -95,7 +95,7 @@ def figures() -> Iterator[tuple[str, dict]]:
     )
     for model in ("resnet18", "resnet50"):
         yield (
-            f"{model}, 224x224, batch 16: times the plain loop",
+            f"{title(model)}, 224x224, batch 16: times the plain loop",
             against_plain(3.0, 3, batch=16, model=model, size=224),
         )
     yield "two ResNet-18 side by side: times the plain loop", pair_against_plain(5.0, 60, batch=16)
