@@ -83,9 +83,12 @@ def _serve(connection_file: str, directory: str) -> None:
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     tqdm.set_lock(threading.RLock())  # tqdm's own would be a semaphore that outlives a kill
-    IPKernelApp.launch_instance(  # it ends when its parent, the server, does
-        argv=["-f", connection_file, f"--IPKernelApp.parent_handle={os.getppid()}"]
-    )
+    options = {
+        "IPKernelApp.parent_handle": os.getppid(),  # the kernel ends when its parent does
+        "IPKernelApp.matplotlib": "inline",  # pyplot, imported already, has seen no notebook
+    }
+    arguments = [f"--{name}={value}" for name, value in options.items()]
+    IPKernelApp.launch_instance(argv=["-f", connection_file, *arguments])
 
 
 class _Process:

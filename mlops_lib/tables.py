@@ -182,13 +182,14 @@ def _trained(runs: pd.DataFrame, **configuration: Any) -> pd.DataFrame:
 
 def page(table: pd.DataFrame) -> HTML:
     """Return a table as a page shows it: escaped, nothing cut off, a line for each `; ` part."""
-    lines = table.map(
-        lambda text: "<br>".join(
-            f'<span style="white-space: nowrap">{html.escape(part)}</span>'
-            for part in str(text).split("; ")
-        )
-    )
-    return HTML(lines.to_html(escape=False, border=0, justify="left"))
+    cells = table.map(lambda text: "<br>".join(map(html.escape, str(text).split("; "))))
+    shown = cells.to_html(escape=False, border=0, justify="left")
+    return HTML(shown.replace("<table", '<table style="font-size: 80%; white-space: nowrap"', 1))
+
+
+def _trained(runs: pd.DataFrame, **configuration: Any) -> pd.DataFrame:
+    """Return the runs of Q1(a) on images of their own size with this configuration."""
+    return select(runs, template="q1a", input_size=28, **configuration)
 
 
 def _two_level(rows: list[dict], index: list[str]) -> pd.DataFrame:
@@ -403,7 +404,7 @@ def speeds(runs: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=["run", "device", "images_per_second"])
     return pd.DataFrame(
         {
-            "run": here["title"] + here["input_size"].map(", {0}x{0}".format),
+            "run": here["title"] + here["input_size"].map(", {0:.0f}x{0:.0f}".format),
             "device": here["device"].map(title),
             "images_per_second": here["images_per_second"],
         }

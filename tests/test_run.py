@@ -45,6 +45,16 @@ def test_pages_are_titled_after_their_run_and_hold_no_path(smoke):
     assert "# digits, SVM, RBF kernel" in titles
 
 
+def test_figures_are_images(executed):
+    for template, figures in (("q1a", 4), ("q1b", 4), ("q2", 0)):
+        outputs = [
+            output
+            for cell in nbformat.read(executed[template][0].notebook, 4).cells
+            for output in cell.get("outputs", ())
+        ]
+        assert sum("image/png" in output.get("data", {}) for output in outputs) == figures
+
+
 def test_what_is_done_is_skipped(smoke):
     again = list(run.execute_all([outcome.slot for outcome in smoke]))
     assert all(outcome.skipped for outcome in again)
