@@ -187,11 +187,6 @@ def page(table: pd.DataFrame) -> HTML:
     return HTML(shown.replace("<table", '<table style="font-size: 80%; white-space: nowrap"', 1))
 
 
-def _trained(runs: pd.DataFrame, **configuration: Any) -> pd.DataFrame:
-    """Return the runs of Q1(a) on images of their own size with this configuration."""
-    return select(runs, template="q1a", input_size=28, **configuration)
-
-
 def _two_level(rows: list[dict], index: list[str]) -> pd.DataFrame:
     table = pd.DataFrame(rows).set_index(index)
     table.columns = pd.MultiIndex.from_tuples(table.columns)
