@@ -193,10 +193,6 @@ def _two_level(rows: list[dict], index: list[str]) -> pd.DataFrame:
     return table
 
 
-def _or_not_stated(value: float, form: str) -> str:
-    return NOT_STATED if pd.isna(value) else form.format(value)
-
-
 def q1b(runs: pd.DataFrame) -> pd.DataFrame:
     """Lay out Q1(b): accuracy in per cent and fitting time in seconds, reports and measured."""
     reports = published("q1b")
