@@ -45,7 +45,7 @@ def run(suite: str, stale: bool) -> None:
     from mlops_lib.console import RunDisplay
 
     slots = _slots(suite)
-    again = frozenset({"missing", "failed", *(["stale"] if stale else [])})
+    again = runner.UNFINISHED | ({"stale"} if stale else set())
     waiting = [slot for slot in slots if slot.status() in again]
     runner.check(slot.run for slot in waiting)
     click.echo(f"suite {suite}: {len(slots)} runs, {len(slots) - len(waiting)} already recorded")

@@ -14,6 +14,7 @@ from mlops_lib.record import BOOK, Record
 from mlops_lib.suite import Run
 
 Status = Literal["done", "stale", "failed", "missing"]
+UNFINISHED: frozenset[Status] = frozenset({"missing", "failed"})
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class Outcome:
 def execute_all(
     places: list[Slot],
     *,
-    again: frozenset[Status] = frozenset({"missing", "failed"}),
+    again: frozenset[Status] = UNFINISHED,
     on_start: Callable[[Slot], None] = lambda slot: None,
     on_output: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Outcome]:

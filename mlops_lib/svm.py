@@ -15,7 +15,8 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
+
+from mlops_lib.progress import bar
 
 BLOCK_ROWS = 1000
 ROUNDING = 8 * np.finfo(np.float32).eps  # of the largest value that a decision could reach
@@ -29,19 +30,19 @@ class BlockSVC:
         self.classes_ = fitted.classes_
         self.support_ = np.asarray(fitted.support_)  # int (s,): rows of the training images
         self.support_vectors_ = np.asarray(fitted.support_vectors_)  # (s, d)
-        self.dual_coef_ = np.asarray(fitted.dual_coef_)  # (classes - 1, s)
-        self.intercept_ = np.asarray(fitted.intercept_).ravel()  # (pairs,)
+        # Of two classes, scikit-learn counts a win of the second as positive; libsvm the first.
+        sign = -1 if len(self.classes_) == 2 else 1
+        self.dual_coef_ = sign * np.asarray(fitted.dual_coef_)  # (classes - 1, s)
+        self.intercept_ = sign * np.asarray(fitted.intercept_).ravel()  # (pairs,)
         self.n_support_ = np.asarray(fitted.n_support_)  # int (classes,)
         self._pairs = list(itertools.combinations(range(len(self.classes_)), 2))
         self._weights = self._pair_weights()
+        self._vectors = {t: self.support_vectors_.astype(t) for t in (np.float32, np.float64)}
 
     def _pair_weights(self) -> np.ndarray:
         """Unfold libsvm's packed coefficients into a column a pair of classes: (s, pairs)."""
         ends = np.cumsum(self.n_support_)
         of_class = [slice(end - n, end) for end, n in zip(ends, self.n_support_, strict=True)]
-        if len(self.classes_) == 2:  # there scikit-learn counts a win of the second as positive
-            self.intercept_ = -self.intercept_
-            return -self.dual_coef_.T
         weights = np.zeros((len(self.support_), len(self._pairs)))
         for column, (i, j) in enumerate(self._pairs):
             weights[of_class[i], column] = self.dual_coef_[j - 1, of_class[i]]
@@ -50,7 +51,7 @@ class BlockSVC:
 
     def similarity(self, features: np.ndarray, dtype: type) -> np.ndarray:
         """Return the kernel between features and support vectors: (n, d) → (n, s)."""
-        features, vectors = features.astype(dtype), self.support_vectors_.astype(dtype)
+        features, vectors = features.astype(dtype), self._vectors[dtype]
         products = features @ vectors.T
         if self.kernel == "poly":
             return (dtype(self.gamma) * products) ** self.degree
@@ -58,9 +59,9 @@ class BlockSVC:
         squares = squares + np.einsum("sd,sd->s", vectors, vectors)
         return np.exp(dtype(-self.gamma) * (squares - 2 * products))
 
-    def decision(self, features: np.ndarray, dtype: type = np.float64) -> np.ndarray:
+    def decision(self, features: np.ndarray) -> np.ndarray:
         """Return the decision value of every pair of classes: features (n, d) → (n, pairs)."""
-        return self.similarity(features, dtype) @ self._weights.astype(dtype) + self.intercept_
+        return self.similarity(features, np.float64) @ self._weights + self.intercept_
 
     def wins(self, features: np.ndarray) -> np.ndarray:
         """Say for every pair of classes whether the first wins: bool (n, pairs).
@@ -139,7 +140,7 @@ def search(
     Returns a row for each candidate, the best row (the first where equal) and its estimator.
     """
     rows, best, best_estimator = [], None, None
-    for candidate in tqdm(grid, desc="candidates", unit="fit", ascii=" #", ncols=80):
+    for candidate in bar(grid, desc="candidates", unit=" fits"):
         start = time.perf_counter()
         options = {name: value for name, value in candidate.items() if value is not None}
         estimator = fit(*train, kernel=kernel, backend=backend, **options)

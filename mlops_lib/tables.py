@@ -68,8 +68,7 @@ def load(folder: Path = RUNS) -> pd.DataFrame:
             rows.append(_row(record.read(path), path, folder))
         except record.RecordError as error:
             warnings.warn(f"left out: {error}", stacklevel=2)
-    columns = ["template", "suite", "page", *dict.fromkeys(name for row in rows for name in row)]
-    return pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
+    return pd.DataFrame(rows, columns=None if rows else ["template", "suite", "page"])
 
 
 def _row(run: Record, path: Path, folder: Path) -> dict[str, Any]:
@@ -102,7 +101,9 @@ def fullest(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs that trained on most images for most epochs: one a seed, as published."""
     if runs.empty:
         return runs
-    order = [name for name in ("train_images", "epochs") if runs[name].notna().all()]
+    order = [
+        name for name in ("train_images", "epochs") if name in runs and runs[name].notna().all()
+    ]
     runs = runs.sort_values(order, ascending=False, kind="stable")
     same = (runs[order] == runs[order].iloc[0]).all(axis=1)
     return runs[same].drop_duplicates("seed")

@@ -7,7 +7,6 @@ give the test figure. Mixed precision follows Micikevicius et al. (2018, arXiv:1
 from __future__ import annotations
 
 import copy
-import sys
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,7 @@ from tqdm import tqdm
 
 from mlops_lib.batches import Batch, Resident
 from mlops_lib.hardware import Place
+from mlops_lib.progress import bar
 
 EVALUATION_BATCH = 500
 
@@ -88,7 +88,7 @@ def fit(
     scaler = torch.amp.GradScaler(place.device.type, enabled=place.amp_dtype == torch.float16)
     for number in range(1, epochs + 1):
         start = time.perf_counter()
-        with _progress(len(train), f"epoch {number}/{epochs}") as progress:
+        with bar(total=len(train), desc=f"epoch {number}/{epochs}", unit=" images") as progress:
             losses = _train_epoch(network, train.shuffled(number), place, stepper, scaler, progress)
         seconds = time.perf_counter() - start
         val_loss, val_accuracy = _validate(network, val, place)
@@ -104,19 +104,6 @@ def fit(
             fitted.diverged = True
             break
     return fitted
-
-
-def _progress(total: int, title: str) -> tqdm:
-    """Return a bar on standard output, which notebooks, terminals and logs all show."""
-    return tqdm(
-        total=total,
-        desc=title,
-        unit=" images",
-        file=sys.stdout,
-        mininterval=1,
-        ascii=" #",
-        ncols=80,
-    )
 
 
 def _train_epoch(

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -75,6 +76,13 @@ def test_references_are_all_cited(filled):
     text = (filled / "references.html").read_text()
     for author in ("He,", "LeCun", "Xiao", "Kingma", "Micikevicius", "Cortes", "Chang", "Wilson"):
         assert author in text
+
+
+def test_pages_with_code_are_computed_at_every_build():
+    pages = {path.stem: path for path in record.BOOK.glob("*.[mi]*") if path.suffix != ".bib"}
+    env = SimpleNamespace(found_docs=set(pages), doc2path=pages.get)
+    computed = set(book._computed(env))
+    assert {"intro", "methods", "results_q1a", "results_q1b", "results_q2", "all_runs"} == computed
 
 
 def test_a_build_that_fails_is_said_with_the_log(tmp_path, monkeypatch):

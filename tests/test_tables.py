@@ -110,6 +110,13 @@ def test_svm_and_device_rows(runs):
     assert tables.headlines(table)["gpu_ratio"].startswith("10.0 to 10.0 times")
 
 
+def test_runs_of_one_question_alone_are_enough(runs):
+    table = runs(make("q1b", right=13_500))
+    assert tables.q1b(table).loc[("MNIST", "RBF")]["Measured here", "accuracy"].startswith("96.43")
+    assert (tables.q1a(table)[("ResNet-18", "measured here")] == tables.NOT_RUN).all()
+    assert tables.headlines(table)["best_svm_mnist"].startswith("96.43")
+
+
 def test_a_damaged_record_is_left_out_with_a_warning(runs, tmp_path):
     (tmp_path / "suite" / "q1a").mkdir(parents=True)
     (tmp_path / "suite" / "q1a" / "bad.json").write_text("{")

@@ -25,8 +25,8 @@ def contender(function: Callable) -> Callable:
     return function
 
 
-def rows(count: int):
-    """Return pooled images and labels of MNIST and `count` training rows."""
+def rows(count: int | None):
+    """Return pooled images and labels of MNIST, `count` training rows and all test rows."""
     from mlops_lib import data
 
     images, labels = data.load("mnist")
@@ -106,18 +106,12 @@ def ours(model="resnet18", size=28, batch=16, steps=100, threads=2):
     )
 
 
-def test_rows():
-    """Return images, labels and rows of the test split."""
-    images, labels, _, test = rows(1)
-    return images, labels, test
-
-
 @contender
 def plain_evaluation():
     """Predict the test images through a DataLoader, in batches of 64 on the full network."""
     from torch.utils.data import TensorDataset
 
-    images, labels, test = test_rows()
+    images, labels, _, test = rows(1)
     x = (torch.from_numpy(images[test]).float().div(255)[:, None] - 0.1307) / 0.3081
     loader = DataLoader(TensorDataset(x, torch.from_numpy(labels[test])), batch_size=64)
     network = full_network("resnet18", 1).eval()
@@ -137,7 +131,7 @@ def our_evaluation():
     from mlops_lib import batches, hardware, resnet, train
 
     place = hardware.prepare("cpu")
-    images, labels, test = test_rows()
+    images, labels, _, test = rows(1)
     network = full_network("resnet18", 1)
     resnet.remove_dead_taps(network, 1, 28)
     prepare = batches.Preparation.fitted(images[test])
