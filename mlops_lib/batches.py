@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from mlops_lib.params import Q1a
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+Batch = tuple[torch.Tensor, torch.Tensor]  # images, float (B, C, S, S), and labels, int64 (B,)
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,21 @@ class Resident:
         """Return the number of images."""
         return len(self.labels)
 
-    def shuffled(self, epoch: int) -> Iterator[Batch]:
-        """Yield the training batches of an epoch: float (B, C, S, S) and int64 (B,)."""
-        for positions in order(len(self), self.batch_size, self.seed, epoch):
-            positions = positions.to(self.device, non_blocking=True)
-            yield self.prepare(self.images[positions]), self.labels[positions]
+    @property
+    def images_in_epoch(self) -> int:
+        """Return how many images an epoch trains on: all, or all but a last one alone."""
+        return len(self) - (len(self) % self.batch_size == 1)
+
+    def shuffled(self, epoch: int) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Yield what `batch` takes, on the device, for the training batches of an epoch."""
+        chunks = order(len(self), self.batch_size, self.seed, epoch)
+        sizes = [len(chunk) for chunk in chunks]
+        for positions in torch.cat(chunks).to(self.device).split(sizes):
+            yield (positions,)
+
+    def batch(self, positions: torch.Tensor) -> Batch:
+        """Make a batch of the images at `positions`, int64 (B,)."""
+        return self.prepare(self.images[positions]), self.labels[positions]
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Yield all images in their stored order, for evaluation."""
@@ -103,18 +113,22 @@ class Loader(Resident):
         super().__init__(images, labels, prepare, device=torch.device("cpu"), **options)
         self.device, self.pin_memory = device, pin_memory and device.type == "cuda"
 
-    def shuffled(self, epoch: int) -> Iterator[Batch]:
+    def shuffled(self, epoch: int) -> Iterator[tuple[torch.Tensor, ...]]:
         batches = [chunk.tolist() for chunk in order(len(self), self.batch_size, self.seed, epoch)]
         yield from self._load(batch_sampler=batches)
 
-    def in_order(self, batch_size: int) -> Iterator[Batch]:
-        yield from self._load(batch_size=batch_size)
+    def batch(self, images: torch.Tensor, labels: torch.Tensor) -> Batch:
+        """Make a batch of stored images, uint8 (B, H, W), and their labels, int64 (B,)."""
+        return self.prepare(images), labels
 
-    def _load(self, **how) -> Iterator[Batch]:
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        for stored in self._load(batch_size=batch_size):
+            yield self.batch(*stored)
+
+    def _load(self, **how) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         dataset = TensorDataset(self.images, self.labels)
-        for images, labels in DataLoader(dataset, pin_memory=self.pin_memory, **how):
-            images = images.to(self.device, non_blocking=True)
-            yield self.prepare(images), labels.to(self.device, non_blocking=True)
+        for stored in DataLoader(dataset, pin_memory=self.pin_memory, **how):
+            yield tuple(part.to(self.device, non_blocking=True) for part in stored)
 
 
 PIPELINES = {"resident": Resident, "dataloader": Loader}

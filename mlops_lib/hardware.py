@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,39 @@ class Place:
 
         enabled = self.amp_dtype != torch.float32
         return torch.autocast(self.device.type, self.amp_dtype, enabled=enabled)
+
+    @property
+    def is_plain_cpu(self) -> bool:
+        """Say whether this is a CPU in full precision."""
+        import torch
+
+        return self.device.type == "cpu" and self.amp_dtype == torch.float32
+
+    @contextmanager
+    def side_stream(self) -> Iterator[None]:
+        """Work in a stream apart, as what comes before a capture has to; nothing on a CPU."""
+        if self.device.type == "cpu":
+            yield
+            return
+        import torch
+
+        side, main = torch.cuda.Stream(self.device), torch.cuda.current_stream(self.device)
+        side.wait_stream(main)
+        with torch.cuda.stream(side):
+            yield
+        main.wait_stream(side)
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Record `work` as a CUDA graph, without doing it; return what does it.
+
+        Raises RuntimeError where that can't be.
+        """
+        import torch
+
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            work()
+        return graph.replay
 
     def synchronize(self) -> None:
         """Wait until the device has finished: to be called before a clock is read."""
@@ -77,6 +112,7 @@ def prepare(device: str = "auto", amp: str = "auto", input_size: int = 28, seed:
 
     cuda = device != "cpu" and torch.cuda.is_available()
     keep_memory()
+    torch.backends.cudnn.benchmark = True  # batches have one size: the fastest kernels are sought
     torch.manual_seed(seed)
     return Place(torch.device("cuda" if cuda else "cpu"), _amp_dtype(amp, cuda, input_size))
 

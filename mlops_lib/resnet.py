@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 SMALL_MAP = 4  # output positions up to which products of pixels and taps are faster on a CPU
 
@@ -45,178 +48,244 @@ def build(
     return network
 
 
+def meetings(size: int, kernel: int, stride: int, padding: int) -> list[list[tuple[int, int]]]:
+    """List for every tap of a kernel over `size` pixels where it meets a real pixel.
+
+    Output position o puts tap t on pixel o * stride - padding + t; a meeting is (o, pixel).
+    A tap without a meeting is dead: it only ever sees the padding.
+    """
+    outputs = range((size + 2 * padding - kernel) // stride + 1)
+    pixels = [[(o, o * stride - padding + tap) for o in outputs] for tap in range(kernel)]
+    return [[(o, pixel) for o, pixel in row if 0 <= pixel < size] for row in pixels]
+
+
 @dataclass(frozen=True)
 class Taps:
-    """The taps of a kernel along one axis that see a real pixel at some output position."""
+    """The live taps of a kernel along one axis."""
 
     first: int
     last: int  # inclusive
     before: int  # zero padding still needed on either side
     after: int
     outputs: int  # output positions
-    stride: int
 
     @property
     def span(self) -> slice:
         return slice(self.first, self.last + 1)
 
-    def meet(self, output: int, size: int) -> tuple[slice, slice]:
-        """Return which of the live taps meet a real pixel at an output position, and which."""
-        start = output * self.stride - self.before  # the pixel under the first live tap
-        low = max(0, -start)
-        high = max(low, min(self.last - self.first + 1, size - start))  # equal: padding alone
-        return slice(low, high), slice(start + low, start + high)
-
 
 def live_taps(size: int, kernel: int, stride: int, padding: int) -> Taps:
-    """Find the live taps of a kernel over `size` pixels.
-
-    Output position o puts tap t on pixel o * stride - padding + t.
-    """
+    """Find the live taps of a kernel over `size` pixels."""
+    live = [tap for tap, met in enumerate(meetings(size, kernel, stride, padding)) if met]
     outputs = (size + 2 * padding - kernel) // stride + 1
-    live = [
-        tap
-        for tap in range(kernel)
-        if any(0 <= o * stride - padding + tap < size for o in range(outputs))
-    ]
     first, last = live[0], live[-1]
     reach = (outputs - 1) * stride - padding + last  # the last pixel that a live tap asks for
-    return Taps(first, last, max(0, padding - first), max(0, reach - size + 1), outputs, stride)
+    return Taps(first, last, max(0, padding - first), max(0, reach - size + 1), outputs)
 
 
-@dataclass(frozen=True)
-class Product:
-    """A part of a convolution on a small map: one kernel row at one output position."""
+class _CutConv2d(nn.Module):
+    """A bias-free convolution that keeps only live taps; `state_dict` holds its full kernel."""
 
-    row: int  # output position
-    column: int
-    kernel_row: int
-    taps: slice
-    input_row: int
-    pixels: slice
-
-
-def products(rows: Taps, columns: Taps, height: int, width: int) -> tuple[Product, ...]:
-    """List the products of pixels and taps that make up a convolution, padding left out."""
-    return tuple(
-        Product(row, column, kernel_row, taps, input_row, pixels)
-        for row, column in itertools.product(range(rows.outputs), range(columns.outputs))
-        for kernel_row, input_row in zip(*map(_span, rows.meet(row, height)), strict=True)
-        for taps, pixels in [columns.meet(column, width)]
-    )
-
-
-def _span(span: slice) -> range:
-    return range(span.start, span.stop)
-
-
-class _SmallMap(torch.autograd.Function):
-    """A convolution over a map of a few pixels, as matrix products without any padding.
-
-    oneDNN's kernels multiply the padding too, and reorder the weights at every step.
-    Takes x (N, H, W, C_in) and weight (C_out, kh, kw, C_in); returns (N, h, w, C_out).
-    """
-
-    @staticmethod
-    def forward(ctx, x, weight, shape, plan):
-        ctx.save_for_backward(x, weight)
-        ctx.plan = plan
-        y = x.new_zeros(len(x), *shape, len(weight))
-        for p in plan:
-            kernel = weight[:, p.kernel_row, p.taps].flatten(1)
-            y[:, p.row, p.column].addmm_(x[:, p.input_row, p.pixels].flatten(1), kernel.t())
-        return y
-
-    @staticmethod
-    def backward(ctx, grad):
-        x, weight = ctx.saved_tensors
-        grad = grad.contiguous()
-        grad_x, grad_weight = torch.zeros_like(x), torch.zeros_like(weight)
-        for p in ctx.plan:
-            here = grad[:, p.row, p.column]  # (N, C_out)
-            pixels = x[:, p.input_row, p.pixels].flatten(1)  # (N, taps C_in)
-            kernel = weight[:, p.kernel_row, p.taps].flatten(1)  # (C_out, taps C_in)
-            _view(grad_x[:, p.input_row, p.pixels]).addmm_(here, kernel)
-            _view(grad_weight[:, p.kernel_row, p.taps]).addmm_(here.t(), pixels)
-        return grad_x, grad_weight, None, None
-
-
-def _view(block: torch.Tensor) -> torch.Tensor:
-    """Return a block (a, b, c) as a matrix (a, b c) that shares its memory."""
-    return block.view(len(block), -1)
-
-
-class LiveConv2d(nn.Module):
-    """A bias-free convolution without its dead taps, for inputs of one size.
-
-    The kernel is stored as (C_out, kh, kw, C_in), the order in which channels-last maps are
-    multiplied. `state_dict` holds it at full size, as torchvision's does.
-    """
-
-    def __init__(self, conv: nn.Conv2d, height: int, width: int) -> None:
+    def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        (kernel_h, kernel_w), self.stride = conv.kernel_size, conv.stride
-        self.rows = live_taps(height, kernel_h, self.stride[0], conv.padding[0])
-        self.columns = live_taps(width, kernel_w, self.stride[1], conv.padding[1])
         self.register_buffer("full", conv.weight.detach().clone(), persistent=False)
-        self.weight = nn.Parameter(
-            self._live(self.full).clone(memory_format=torch.contiguous_format)
-        )
-        self.shape = self.rows.outputs, self.columns.outputs
-        # Padding still needed: left, right, top, bottom.
-        self.pad = (self.columns.before, self.columns.after, self.rows.before, self.rows.after)
-        self.symmetric = self.pad[0] == self.pad[1] and self.pad[2] == self.pad[3]
-        self.is_pointwise = self.weight.shape[1:3] == (1, 1) and not any(self.pad)
-        self.is_small = math.prod(self.shape) <= SMALL_MAP
-        self.plan = products(self.rows, self.columns, height, width) if self.is_small else ()
+        live = self._cut(self.full)
+        self.weight = nn.Parameter(live.clone(memory_format=torch.contiguous_format))
 
-    def _live(self, full: torch.Tensor) -> torch.Tensor:
-        """Return a view of the live taps: (C_out, kh, kw, C_in)."""
-        return full[:, :, self.rows.span, self.columns.span].permute(0, 2, 3, 1)
+    def _cut(self, full: torch.Tensor) -> torch.Tensor:
+        """Return the live taps of a kernel (C_out, C_in, KH, KW), in the order they are stored."""
+        raise NotImplementedError
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.shape == (1, 1) and not any(self.pad):
-            patch = x.permute(0, 2, 3, 1)[:, : self.weight.shape[1], : self.weight.shape[2]]
-            return F.linear(patch.flatten(1), self.weight.flatten(1))[:, :, None, None]
-        if self.is_pointwise and self._is_plain_cpu(x):
-            pixels = x.permute(0, 2, 3, 1)[:, :: self.stride[0], :: self.stride[1]]
-            return F.linear(pixels, self.weight[:, 0, 0]).permute(0, 3, 1, 2)  # (N, C_out, h, w)
-        if self.is_small and self._is_plain_cpu(x):
-            maps = x.permute(0, 2, 3, 1).contiguous()  # (N, H, W, C_in)
-            maps = _SmallMap.apply(maps, self.weight, self.shape, self.plan)
-            return maps.permute(0, 3, 1, 2)  # (N, C_out, h, w)
-        kernel = self.weight.permute(0, 3, 1, 2)  # (C_out, C_in, kh, kw), channels last
-        if self.symmetric:
-            return F.conv2d(x, kernel, None, self.stride, (self.pad[2], self.pad[0]))
-        return F.conv2d(F.pad(x, self.pad), kernel, None, self.stride)
-
-    def _is_plain_cpu(self, x: torch.Tensor) -> bool:
-        """Say whether this is a CPU in full precision, where oneDNN's kernels can be beaten."""
-        return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    def _put(self, full: torch.Tensor, weight: torch.Tensor) -> None:
+        """Write the live taps into a full kernel."""
+        raise NotImplementedError
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         full = self.full.clone()
-        self._live(full).copy_(self.weight.detach())
+        self._put(full, self.weight.detach())
         destination[prefix + "weight"] = full
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
         full = state_dict[prefix + "weight"]
         self.full.copy_(full)
         with torch.no_grad():
-            self.weight.copy_(self._live(full))
+            self.weight.copy_(self._cut(full))
 
 
-def remove_dead_taps(network: nn.Module, in_channels: int, input_size: int) -> dict[str, int]:
+class LiveConv2d(_CutConv2d):
+    """A convolution without its dead taps, for inputs of one size.
+
+    The kernel is stored as (C_out, kh, kw, C_in), the order in which channels-last maps are
+    multiplied.
+    """
+
+    def __init__(self, conv: nn.Conv2d, height: int, width: int, products: bool = True) -> None:
+        self.rows, self.columns = (live_taps(*axis) for axis in _axes(conv, height, width))
+        super().__init__(conv)
+        self.stride = conv.stride
+        # Padding still needed: left, right, top, bottom.
+        self.pad = (self.columns.before, self.columns.after, self.rows.before, self.rows.after)
+        self.symmetric = self.pad[0] == self.pad[1] and self.pad[2] == self.pad[3]
+        one_position = self.rows.outputs == self.columns.outputs == 1
+        one_tap = self.weight.shape[1:3] == (1, 1)
+        self.is_linear = one_position and not any(self.pad)
+        self.is_pointwise = products and one_tap and not any(self.pad)
+
+    def _cut(self, full: torch.Tensor) -> torch.Tensor:
+        live = full[:, :, self.rows.span, self.columns.span]
+        return live.permute(0, 2, 3, 1)
+
+    def _put(self, full: torch.Tensor, weight: torch.Tensor) -> None:
+        full[:, :, self.rows.span, self.columns.span] = weight.permute(0, 3, 1, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        maps = x.permute(0, 2, 3, 1)  # (N, H, W, C_in)
+        if self.is_linear:
+            patch = maps[:, : self.weight.shape[1], : self.weight.shape[2]].flatten(1)
+            return F.linear(patch, self.weight.flatten(1))[:, :, None, None]
+        if self.is_pointwise:
+            pixels = maps[:, :: self.stride[0], :: self.stride[1]]
+            return F.linear(pixels, self.weight[:, 0, 0]).permute(0, 3, 1, 2)  # (N, C_out, h, w)
+        kernel = self.weight.permute(0, 3, 1, 2)  # (C_out, C_in, kh, kw), channels last
+        if self.symmetric:
+            return F.conv2d(x, kernel, None, self.stride, (self.pad[2], self.pad[0]))
+        return F.conv2d(F.pad(x, self.pad), kernel, None, self.stride)
+
+
+class SmallMapConv2d(_CutConv2d):
+    """A convolution over maps of a few pixels, as one matrix product a live tap.
+
+    oneDNN's kernels multiply the padding too, and reorder the weights at every step.
+    The kernel is stored as (live taps, C_in, C_out); taps that meet equally many pixels
+    stand together and are multiplied together.
+    """
+
+    def __init__(self, conv: nn.Conv2d, height: int, width: int) -> None:
+        rows, columns = itertools.starmap(meetings, _axes(conv, height, width))
+        self.taps, self.plan = _plan(rows, columns, width)
+        super().__init__(conv)
+
+    def _cut(self, full: torch.Tensor) -> torch.Tensor:
+        return full.permute(2, 3, 1, 0)[self.taps]
+
+    def _put(self, full: torch.Tensor, weight: torch.Tensor) -> None:
+        full.permute(2, 3, 1, 0)[self.taps] = weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return _SmallMap.apply(x, self.weight, self.plan)
+
+
+def _axes(conv: nn.Conv2d, height: int, width: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield size, kernel, stride and padding of rows, then of columns."""
+    return zip((height, width), conv.kernel_size, conv.stride, conv.padding, strict=True)
+
+
+class Group(NamedTuple):
+    """Taps that meet equally many pixels: their range of taps and of meetings."""
+
+    taps: slice
+    meetings: slice
+
+
+class Plan(NamedTuple):
+    """Which pixel each live tap is multiplied with, and where the product is added."""
+
+    shape: tuple[int, int]  # of the output
+    pixels: torch.Tensor  # int (meetings,): positions in the flattened input map
+    outputs: torch.Tensor  # int (meetings,): positions in the flattened output map
+    groups: tuple[Group, ...]
+
+
+def _plan(rows: list, columns: list, width: int) -> tuple[tuple[torch.Tensor, torch.Tensor], Plan]:
+    """Order the live taps of a kernel, as rows and columns, and plan their products.
+
+    `rows` and `columns` are `meetings`; `width` is that of the input map.
+    """
+    shape = tuple(1 + max(o for met in axis for o, _ in met) for axis in (rows, columns))
+    live = [
+        (i, j, [(o * shape[1] + q, y * width + x) for o, y in rows[i] for q, x in columns[j]])
+        for i, j in itertools.product(range(len(rows)), range(len(columns)))
+        if rows[i] and columns[j]
+    ]
+    live.sort(key=lambda tap: len(tap[2]))
+    groups, tap, meeting = [], 0, 0
+    for count, members in itertools.groupby(len(met) for *_, met in live):
+        taps = len(list(members))
+        groups.append(Group(slice(tap, tap + taps), slice(meeting, meeting + taps * count)))
+        tap, meeting = tap + taps, meeting + taps * count
+    taps = torch.tensor([i for i, *_ in live]), torch.tensor([j for _, j, _ in live])
+    outputs, pixels = torch.tensor([pair for *_, met in live for pair in met]).unbind(1)
+    return taps, Plan(shape, pixels.contiguous(), outputs.contiguous(), tuple(groups))
+
+
+class _SmallMap(torch.autograd.Function):
+    """The products of a plan: x (N, C_in, H, W), weight (taps, C_in, C_out) → (N, C_out, h, w)."""
+
+    @staticmethod
+    def forward(ctx, x, weight, plan):
+        n, c_in, height, width = x.shape
+        c_out = weight.shape[2]
+        met = _positions(x).index_select(0, plan.pixels)  # (meetings, N C_in)
+        products = x.new_empty(len(met), n * c_out)
+        for taps, meetings in plan.groups:
+            kernel = weight[taps]
+            torch.bmm(
+                met[meetings].view(len(kernel), -1, c_in),
+                kernel,
+                out=products[meetings].view(len(kernel), -1, c_out),
+            )
+        ctx.save_for_backward(met, weight)
+        ctx.plan, ctx.shape = plan, (n, height, width)
+        y = x.new_zeros(math.prod(plan.shape), n * c_out).index_add_(0, plan.outputs, products)
+        return _maps(y, n, *plan.shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        met, weight = ctx.saved_tensors
+        c_in, c_out = weight.shape[1:]
+        plan, (n, height, width) = ctx.plan, ctx.shape
+        grad = _positions(grad).index_select(0, plan.outputs)  # (meetings, N C_out)
+        grad_met, grad_weight = torch.empty_like(met), torch.empty_like(weight)
+        for taps, meetings in plan.groups:
+            kernel = weight[taps]
+            here = grad[meetings].view(len(kernel), -1, c_out)
+            pixels = met[meetings].view(len(kernel), -1, c_in)
+            torch.bmm(pixels.mT, here, out=grad_weight[taps])
+            torch.bmm(here, kernel.mT, out=grad_met[meetings].view(len(kernel), -1, c_in))
+        grad_x = met.new_zeros(height * width, n * c_in).index_add_(0, plan.pixels, grad_met)
+        return _maps(grad_x, n, height, width), grad_weight, None
+
+
+def _positions(maps: torch.Tensor) -> torch.Tensor:
+    """Turn (N, C, H, W) into a row for each position: (H W, N C)."""
+    return maps.permute(2, 3, 0, 1).flatten(2).flatten(0, 1)
+
+
+def _maps(positions: torch.Tensor, n: int, height: int, width: int) -> torch.Tensor:
+    """Turn (H W, N C) into (N, C, H, W), channels last in memory."""
+    maps = positions.view(height, width, n, -1).permute(2, 3, 0, 1)
+    return maps.contiguous(memory_format=torch.channels_last)
+
+
+def remove_dead_taps(
+    network: nn.Module, in_channels: int, input_size: int, *, products: bool = True
+) -> dict[str, int]:
     """Cut every convolution of `network`, in place, down to the taps that see a real pixel.
 
     Outputs, gradients and `state_dict` stay what they were, up to float rounding, for inputs
     of this size: (N, in_channels, input_size, input_size).
+    `products` computes those over small maps as products of pixels and taps, which is faster
+    on a CPU in full precision (the only place it is meant for).
     Returns the number of weights removed, by layer; layers that lose none are not named.
     """
     removed = {}
     for name, (height, width) in _input_sizes(network, in_channels, input_size).items():
         conv = network.get_submodule(name)
-        live = LiveConv2d(conv, height, width)
+        live = LiveConv2d(conv, height, width, products)
+        positions = live.rows.outputs * live.columns.outputs
+        if products and positions <= SMALL_MAP and not (live.is_linear or live.is_pointwise):
+            live = SmallMapConv2d(conv, height, width)
         dead = conv.weight.numel() - live.weight.numel()
         network.set_submodule(name, live)
         if dead:

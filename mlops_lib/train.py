@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,13 +16,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from tqdm import tqdm
 
-from mlops_lib.batches import Batch, Resident
+from mlops_lib.batches import Resident
 from mlops_lib.hardware import Place
 from mlops_lib.progress import bar
 
 EVALUATION_BATCH = 500
+EAGER_STEPS = 3  # before a CUDA graph is captured: libraries and optimizer set themselves up
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Fitted:
     best_epoch: int = 0  # counted from 1
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
     diverged: bool = False  # the loss was no longer finite: training stopped there
+    graphed: bool = False  # steps were replayed as a CUDA graph
 
     @property
     def train_seconds(self) -> float:
@@ -63,9 +64,71 @@ def make_optimizer(
     name: str, network: nn.Module, lr: float, momentum: float = 0.9
 ) -> torch.optim.Optimizer:
     """Return torch's SGD (with `momentum`) or Adam (Kingma & Ba, 2015), in fused form."""
+    weights = list(network.parameters())
     if name == "sgd":
-        return torch.optim.SGD(network.parameters(), lr=lr, momentum=momentum, fused=True)
-    return torch.optim.Adam(network.parameters(), lr=lr, fused=True)
+        return torch.optim.SGD(weights, lr=lr, momentum=momentum, fused=True)
+    return torch.optim.Adam(weights, lr=lr, fused=True, capturable=weights[0].is_cuda)
+
+
+class Step:
+    """A training step: on a CPU eager, on CUDA soon replayed as a graph.
+
+    A CUDA graph starts the hundreds of kernels of a step at once, where starting them one by
+    one takes longer than they do. The last, shorter batch of an epoch stays eager, and so does
+    everything where capture fails or losses are scaled.
+    Called with what `batches` yields, it returns the loss, on the device: nothing waits for it.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        place: Place,
+        stepper: torch.optim.Optimizer,
+        batch: Callable[..., tuple[torch.Tensor, torch.Tensor]],
+    ) -> None:
+        self.network, self.place, self.stepper, self.batch = network, place, stepper, batch
+        scales = place.amp_dtype == torch.float16
+        self.scaler = torch.amp.GradScaler(place.device.type, enabled=scales)
+        self.wants_graph = place.device.type == "cuda" and not scales
+        self.eager_steps = 0
+        self.replay: Callable[[], None] | None = None
+        self.inputs: tuple[torch.Tensor, ...] = ()  # the graph's own: it reads nothing else
+        self.loss = torch.empty(0)
+
+    def __call__(self, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        if self.wants_graph and self.replay is None and self.eager_steps >= EAGER_STEPS:
+            self._capture(inputs)
+        if self.replay is None or len(inputs[0]) != len(self.inputs[0]):
+            self.eager_steps += 1
+            with self.place.side_stream():
+                return self._eager(inputs)
+        for own, new in zip(self.inputs, inputs, strict=True):
+            own.copy_(new, non_blocking=True)
+        self.replay()
+        return self.loss.clone()
+
+    def _eager(self, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        self.stepper.zero_grad(set_to_none=True)
+        images, labels = self.batch(*inputs)
+        with self.place.autocast():
+            loss = F.cross_entropy(self.network(images), labels)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.stepper)
+        self.scaler.update()
+        return loss.detach()
+
+    def _capture(self, inputs: tuple[torch.Tensor, ...]) -> None:
+        self.inputs = tuple(part.clone() for part in inputs)
+
+        def work() -> None:
+            self.loss = self._eager(self.inputs)
+
+        try:
+            self.replay = self.place.capture(work)
+        except RuntimeError as error:
+            self.wants_graph = False
+            reason = str(error).splitlines()[0]
+            print(f"no CUDA graph, steps are launched one by one: {reason}", flush=True)
 
 
 def fit(
@@ -85,17 +148,16 @@ def fit(
     """
     fitted = Fitted()
     stepper = make_optimizer(optimizer, network, lr, momentum)
-    scaler = torch.amp.GradScaler(place.device.type, enabled=place.amp_dtype == torch.float16)
+    step = Step(network, place, stepper, train.batch)
     for number in range(1, epochs + 1):
         start = time.perf_counter()
-        with bar(total=len(train), desc=f"epoch {number}/{epochs}", unit=" images") as progress:
-            losses = _train_epoch(network, train.shuffled(number), place, stepper, scaler, progress)
+        losses = epoch(step, train, number, f"epoch {number}/{epochs}")
         seconds = time.perf_counter() - start
         val_loss, val_accuracy = _validate(network, val, place)
         train_loss = float(np.mean(losses))
         fitted.epochs.append(Epoch(train_loss, val_loss, val_accuracy, seconds))
         fitted.step_losses += losses
-        fitted.images_seen += progress.n
+        fitted.images_seen += train.images_in_epoch
         print(f"epoch {number}/{epochs}: validation accuracy {val_accuracy:.2%}", flush=True)
         if val_accuracy > fitted.best_val_accuracy:
             fitted.best_epoch = number
@@ -103,30 +165,19 @@ def fit(
         if not np.isfinite(train_loss):
             fitted.diverged = True
             break
+    fitted.graphed = step.replay is not None
     return fitted
 
 
-def _train_epoch(
-    network: nn.Module,
-    batches: Iterable[Batch],
-    place: Place,
-    stepper: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    progress: tqdm,
-) -> list[float]:
-    """Go through the batches once; return the loss of every step."""
-    network.train()
+def epoch(step: Step, source: Resident, number: int, title: str = "") -> list[float]:
+    """Go through the batches of an epoch (counted from 1) once; return the loss of every step."""
+    step.network.train()
     losses = []
-    for images, labels in batches:
-        with place.autocast():
-            loss = F.cross_entropy(network(images), labels)
-        scaler.scale(loss).backward()
-        scaler.step(stepper)
-        scaler.update()
-        stepper.zero_grad(set_to_none=True)
-        losses.append(loss.detach())  # stays on the device: nothing waits for it
-        progress.update(len(labels))
-    return torch.stack(losses).tolist()  # waits for the device
+    with bar(total=len(source), desc=title, unit=" images", disable=not title) as progress:
+        for inputs in source.shuffled(number):
+            losses.append(step(inputs))
+            progress.update(len(inputs[0]))
+        return torch.stack(losses).tolist()  # waits for the device
 
 
 def predict(network: nn.Module, source: Resident, place: Place) -> np.ndarray:
@@ -172,4 +223,5 @@ def results(fitted: Fitted, last_test_accuracy: float) -> dict[str, Any]:
         "train_seconds": fitted.train_seconds,
         "images_per_second": fitted.images_per_second,
         "diverged": fitted.diverged,
+        "graphed": fitted.graphed,
     }

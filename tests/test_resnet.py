@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mlops_lib import resnet
-from mlops_lib.resnet import LiveConv2d, live_taps
+from mlops_lib.resnet import LiveConv2d, SmallMapConv2d, live_taps
 
 DEAD_AT_28 = {"resnet18": 6_946_816, "resnet50": 5_505_024}
 
@@ -59,34 +59,35 @@ def test_live_taps_worked_out_by_hand():
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (7, 2, 3), (1, 2, 0), (5, 3, 2)]
 )
-def test_a_cut_convolution_gives_the_same_outputs(size, kernel, stride, padding):
+@pytest.mark.parametrize("cut", [LiveConv2d, SmallMapConv2d])
+def test_a_cut_convolution_gives_the_same_outputs(size, kernel, stride, padding, cut):
     torch.manual_seed(0)
     conv = nn.Conv2d(3, 5, kernel, stride, padding, bias=False).double()
     x = torch.randn(2, 3, size, size, dtype=torch.float64)
-    assert torch.allclose(LiveConv2d(conv, size, size)(x), conv(x), atol=1e-12)
+    assert torch.allclose(cut(conv, size, size)(x), conv(x), atol=1e-12)
 
 
-def test_products_leave_the_padding_out():
-    two = live_taps(size=2, kernel=3, stride=1, padding=1)
-    plan = resnet.products(two, two, 2, 2)
-    assert len(plan) == 8  # four output positions, two input rows each
-    first = plan[0]
-    assert (first.row, first.column, first.kernel_row, first.input_row) == (0, 0, 1, 0)
-    assert (first.taps, first.pixels) == (slice(1, 3), slice(0, 2))
+def test_a_small_map_is_multiplied_without_its_padding():
+    conv = nn.Conv2d(1, 1, 3, padding=1, bias=False)
+    plan = SmallMapConv2d(conv, 2, 2).plan
+    assert len(plan.pixels) == 16  # of 4 outputs x 9 taps the pairs that hold a pixel
+    taps = [group.taps for group in plan.groups]
+    assert taps == [slice(0, 4), slice(4, 8), slice(8, 9)]  # corners, edges, the centre
 
 
+@pytest.mark.parametrize("cut", [LiveConv2d, SmallMapConv2d])
 @pytest.mark.parametrize(("size", "stride"), [(2, 1), (4, 2), (1, 1), (7, 2), (8, 1)])
 @pytest.mark.parametrize("kernel", [1, 3])
-def test_gradients_of_a_cut_convolution_are_the_same(size, stride, kernel):
+def test_gradients_of_a_cut_convolution_are_the_same(size, stride, kernel, cut):
     torch.manual_seed(0)
     conv = nn.Conv2d(3, 5, kernel, stride, kernel // 2, bias=False).double()
-    live = LiveConv2d(conv, size, size)
+    live = cut(conv, size, size)
     x = torch.randn(2, 3, size, size, dtype=torch.float64, requires_grad=True)
     weights = torch.randn_like(conv(x))
     expected = torch.autograd.grad((conv(x) * weights).sum(), (x, conv.weight))
     found = torch.autograd.grad((live(x) * weights).sum(), (x, live.weight))
     assert torch.allclose(found[0], expected[0], atol=1e-12)
-    assert torch.allclose(found[1], live._live(expected[1]), atol=1e-12)
+    assert torch.allclose(found[1], live._cut(expected[1]), atol=1e-12)
 
 
 @pytest.mark.parametrize("model", ["resnet18", "resnet50"])

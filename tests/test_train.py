@@ -17,11 +17,10 @@ def bright_or_dark(count=64):
     return (noise + 180 * labels[:, None, None]).astype(np.uint8), labels
 
 
-def source(place=CPU, seed=0):
+def source(place=CPU, seed=0, batch_size=8):
     images, labels = bright_or_dark()
-    return Resident(
-        images, labels, Preparation.fitted(images), batch_size=8, device=place.device, seed=seed
-    )
+    options = {"batch_size": batch_size, "device": place.device, "seed": seed}
+    return Resident(images, labels, Preparation.fitted(images), **options)
 
 
 def small_network(seed=0):
@@ -59,6 +58,43 @@ def test_mixed_precision_takes_the_same_path():
     assert mixed.epochs[-1].val_accuracy == 1.0
     assert mixed.step_losses != exact.step_losses
     assert mixed.step_losses[0] == pytest.approx(exact.step_losses[0], rel=0.02)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_replayed_steps_are_the_steps_themselves(monkeypatch, optimizer):
+    """A stand-in for the CUDA graph does again what was recorded, with the inputs it was given."""
+    captured = []
+
+    def capture(self, work):
+        captured.append(work)
+        return work
+
+    def losses(wants_graph):
+        network, batches = small_network(), source(batch_size=10)  # six full ones and a short one
+        stepper = train.make_optimizer(optimizer, network, 0.05)
+        step = train.Step(network, CPU, stepper, batches.batch)
+        step.wants_graph = wants_graph
+        return [*train.epoch(step, batches, 1), *train.epoch(step, batches, 2)], step.eager_steps
+
+    monkeypatch.setattr(Place, "capture", capture)
+    eager, eager_steps = losses(wants_graph=False)
+    replayed, few = losses(wants_graph=True)
+    assert replayed == eager
+    assert (eager_steps, few) == (14, train.EAGER_STEPS + 2)
+    assert len(captured) == 1
+
+
+def test_without_a_graph_training_goes_on(monkeypatch, capsys):
+    def capture(self, work):
+        raise RuntimeError("operation not permitted\nwhen stream is capturing")
+
+    monkeypatch.setattr(Place, "capture", capture)
+    network = small_network()
+    step = train.Step(network, CPU, train.make_optimizer("adam", network, 0.05), source().batch)
+    step.wants_graph = True
+    assert len(train.epoch(step, source(), 1)) == 8
+    assert step.eager_steps == 8
+    assert capsys.readouterr().out.count("operation not permitted") == 1
 
 
 def test_momentum_is_sgds():

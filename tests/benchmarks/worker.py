@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 CONTENDERS: dict[str, Callable] = {}
 
@@ -93,17 +92,14 @@ def ours(model="resnet18", size=28, batch=16, steps=100, threads=2):
     channels = 3 if size > 28 else 1
     images, labels, chosen, _ = rows(batch * steps)
     network = full_network(model, channels)
-    resnet.remove_dead_taps(network, channels, size)
+    resnet.remove_dead_taps(network, channels, size, products=place.is_plain_cpu)
     prepare = batches.Preparation.fitted(images[chosen], size, channels)
     source = batches.Resident(
         images[chosen], labels[chosen], prepare, batch_size=batch, device=place.device
     )
     optimizer = train.make_optimizer("adam", network, lr=1e-3)
-    scaler = torch.amp.GradScaler("cpu", enabled=False)
-    progress = tqdm(disable=True)
-    return lambda: train._train_epoch(
-        network, source.shuffled(1), place, optimizer, scaler, progress
-    )
+    step = train.Step(network, place, optimizer, source.batch)
+    return lambda: train.epoch(step, source, 1)
 
 
 @contender
