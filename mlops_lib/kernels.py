@@ -15,28 +15,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from jupyter_client.manager import AsyncKernelManager, KernelManager
 from jupyter_client.provisioning import LocalProvisioner
 from jupyter_client.utils import run_sync
-
-PRELOADED = (
-    "ipykernel.kernelapp",
-    "matplotlib_inline.backend_inline",
-    "sklearn.model_selection",
-    "sklearn.svm",
-    "mlops_lib.train",
-    "mlops_lib.resnet",
-    "mlops_lib.svm",
-    "mlops_lib.plots",
-    "mlops_lib.tables",
-    "mlops_lib.bench",
-    "mlops_lib.flops",
-    "torchvision",
-)
 
 
 def available() -> bool:
@@ -49,7 +34,8 @@ def start_server() -> None:
     from multiprocessing import forkserver
 
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
-    multiprocessing.get_context("forkserver").set_forkserver_preload(list(PRELOADED))
+    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # a note of the debugger, who is not asked
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["mlops_lib.preloaded"])
     forkserver.ensure_running()
 
 
@@ -91,6 +77,20 @@ def _serve(connection_file: str, directory: str) -> None:
     IPKernelApp.launch_instance(argv=["-f", connection_file, *arguments])
 
 
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Keep `multiprocessing` from running the caller's script again in the new process."""
+    main = sys.modules["__main__"]
+    hidden = {
+        name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in vars(main)
+    }
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        vars(main).update(hidden)
+
+
 class _Process:
     """A forked process with the methods of `subprocess.Popen` that jupyter_client calls."""
 
@@ -99,7 +99,8 @@ class _Process:
     def __init__(self, *arguments: Any) -> None:
         context = multiprocessing.get_context("forkserver")
         self.process = context.Process(target=_serve, args=arguments, daemon=True)
-        self.process.start()
+        with _no_main():
+            self.process.start()
         self.pid = self.process.pid
 
     def poll(self) -> int | None:
@@ -110,7 +111,8 @@ class _Process:
         return self.process.exitcode
 
     def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)

@@ -15,7 +15,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
-plt.rcParams.update({"figure.dpi": 80, "figure.constrained_layout.use": True})
+plt.rcParams.update({"figure.dpi": 80, "figure.subplot.wspace": 0.3})
 SOURCES = ("report A", "report B", "measured here")
 
 
@@ -27,12 +27,18 @@ def _closed(figure: Figure) -> Figure:
 def image_grid(images: np.ndarray, titles: Sequence[str], columns: int = 10) -> Figure:
     """Show images, uint8 (n, H, W), each below its title."""
     rows = max(1, -(-len(images) // columns))
-    figure, axes = plt.subplots(rows, columns, figsize=(1.15 * columns, 1.45 * rows), squeeze=False)
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, image, text in zip(axes.flat, images, titles, strict=False):
-        axis.imshow(image, cmap="gray_r", vmin=0, vmax=255)
-        axis.set_title(text, fontsize=9)
+    height, width = images.shape[1:]
+    cell_h, cell_w = 1.55 * height, 1.25 * width  # with room for the title
+    figure = plt.figure(figsize=(1.1 * columns, 1.36 * rows))
+    axis = figure.add_axes((0, 0, 1, 1))
+    for number, (image, text) in enumerate(zip(images, titles, strict=True)):
+        row, column = divmod(number, columns)
+        left, top = column * cell_w, row * cell_h
+        extent = (left, left + width, top + height, top)
+        axis.imshow(image, cmap="gray_r", vmin=0, vmax=255, extent=extent)
+        axis.text(left + width / 2, top - 0.06 * height, text, ha="center", va="bottom", fontsize=9)
+    axis.set(xlim=(0, columns * cell_w), ylim=(rows * cell_h - 0.4 * height, -0.5 * height))
+    axis.axis("off")
     return _closed(figure)
 
 
@@ -66,8 +72,9 @@ def confusion(matrix: Any, names: Sequence[str]) -> Figure:
     matrix = np.asarray(matrix)
     share = 100 * matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
     figure, axis = plt.subplots(figsize=(7, 5.6))
+    shown = np.where(share < 0.05, "", np.char.mod("%.1f", share))  # no zeros to look past
     sns.heatmap(
-        share, annot=True, fmt=".1f", cmap="Blues", vmin=0, vmax=100, ax=axis,
+        share, annot=shown, fmt="", cmap="Blues", vmin=0, vmax=100, ax=axis,
         xticklabels=names, yticklabels=names, cbar_kws={"label": "% of true class"},
         annot_kws={"fontsize": 8},
     )  # fmt: skip
@@ -116,12 +123,11 @@ def reports_and_measured(table: pd.DataFrame) -> Figure:
     Columns: dataset, model, configuration, source, accuracy, low, high (per cent).
     """
     sources = [name for name in SOURCES if name in set(table["source"])]
-    with plt.rc_context({"figure.constrained_layout.use": False}):  # seaborn makes its own
-        grid = sns.relplot(
-            table, x="accuracy", y="configuration", hue="source", style="source", col="model",
-            hue_order=sources, style_order=sources,
-            row="dataset", facet_kws={"sharex": False}, height=3.2, aspect=1.5, s=70,
-        )  # fmt: skip
+    grid = sns.relplot(
+        table, x="accuracy", y="configuration", hue="source", style="source", col="model",
+        hue_order=sources, style_order=sources,
+        row="dataset", facet_kws={"sharex": False}, height=3.2, aspect=1.5, s=70,
+    )  # fmt: skip
     measured = table[table["low"] < table["high"]]
     for facet, axis in grid.axes_dict.items():
         here = measured[(measured["dataset"] == facet[0]) & (measured["model"] == facet[1])]

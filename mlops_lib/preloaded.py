@@ -1,0 +1,25 @@
+"""What the process that kernels are forked from imports: all that a run needs, once."""
+# ruff: noqa: F401
+
+import atexit
+import gc
+import io
+
+import ipykernel.debugger
+import ipykernel.kernelapp
+import IPython.core.completerlib
+import IPython.core.magics.execution
+import IPython.core.oinspect
+import matplotlib_inline.backend_inline
+import sklearn.model_selection
+import sklearn.svm
+import torchvision
+
+from mlops_lib import bench, flops, plots, resnet, svm, tables, train
+
+plots.search([{"C": 1.0, "degree": None, "gamma": "scale", "val_accuracy": 0.5}]).savefig(
+    io.BytesIO()  # loads the fonts
+)
+gc.collect()
+gc.freeze()  # else every fork would go through all of this, and copy it
+atexit.register(gc.unfreeze)
