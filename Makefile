@@ -15,7 +15,7 @@ help:
 	@echo "make report   environment, data, the suite '$(SUITE)', the book"
 	@echo "make test     environment, all tests"
 	@echo "make lint     static checks"
-	@echo "make bench    ratios to plain loops, measured on this machine (15 minutes)"
+	@echo "make bench    ratios to plain loops, measured on this machine (an hour); ONLY=SVM: some"
 	@echo "make lock     write requirements.txt anew from pyproject.toml (newest versions)"
 	@echo "make clean    remove .venv and the built book; runs and data stay"
 
@@ -33,8 +33,10 @@ lint: .venv/ready
 	$(BIN)/lint-imports
 
 bench: .venv/ready
+	@grep -v '^-e' requirements.txt > .venv/pins.txt
+	$(BIN)/pip install --disable-pip-version-check -q -c .venv/pins.txt -e '.[peers]'
 	$(BIN)/mlops data
-	$(BIN)/python tests/benchmarks
+	$(BIN)/python tests/benchmarks --only '$(ONLY)'
 
 .venv/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -27,6 +27,7 @@ class Place:
 
     device: torch.device
     amp_dtype: torch.dtype
+    allocator: str = "default"  # of host memory
 
     def autocast(self) -> torch.autocast:
         """Return the context in which a forward pass runs."""
@@ -76,7 +77,7 @@ class Place:
             torch.cuda.synchronize(self.device)
 
     def describe(self) -> dict[str, str | int | None]:
-        """Return what a record says of device, threads and precision."""
+        """Return what a record says of device, threads, precision and memory."""
         import torch
 
         cuda = self.device.type == "cuda"
@@ -85,6 +86,7 @@ class Place:
             "device_name": torch.cuda.get_device_name(self.device) if cuda else None,
             "threads": torch.get_num_threads(),
             "amp_dtype": str(self.amp_dtype).removeprefix("torch."),
+            "allocator": self.allocator,
         }
 
 
@@ -111,10 +113,11 @@ def prepare(device: str = "auto", amp: str = "auto", input_size: int = 28, seed:
     import torch
 
     cuda = device != "cpu" and torch.cuda.is_available()
-    keep_memory()
+    allocator = "glibc, freed memory kept on huge pages" if keep_memory() else "default"
     torch.backends.cudnn.benchmark = True  # batches have one size: the fastest kernels are sought
     torch.manual_seed(seed)
-    return Place(torch.device("cuda" if cuda else "cpu"), _amp_dtype(amp, cuda, input_size))
+    where = torch.device("cuda" if cuda else "cpu")
+    return Place(where, _amp_dtype(amp, cuda, input_size), allocator)
 
 
 def keep_memory() -> bool:

@@ -120,8 +120,9 @@ def environment(
     device_name: str | None = None,
     threads: int | None = None,
     amp_dtype: str | None = None,
+    allocator: str = "default",
 ) -> dict[str, Any]:
-    """Return where a run ran: device, processor, precision, versions, commit."""
+    """Return where a run ran: device, processor, precision, memory, versions, commit."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "device": device,
@@ -130,6 +131,7 @@ def environment(
         "cores": cores,
         "threads": threads or cores,
         "amp_dtype": amp_dtype,
+        "allocator": allocator,
         "python": platform.python_version(),
         **{package: metadata.version(package) for package in PACKAGES},
         "commit": commit(),

@@ -67,3 +67,5 @@ def test_the_record_says_where_it_ran():
     assert described["device"] == "cpu"
     assert described["amp_dtype"] == "bfloat16"
     assert described["threads"] == torch.get_num_threads()
+    kept = "glibc" in platform.libc_ver()[0]
+    assert ("huge pages" in hardware.prepare("cpu").describe()["allocator"]) == kept

@@ -22,8 +22,10 @@ def test_a_run_is_described(finished):
     assert finished.results == RESULTS
     assert finished.key == record.key(Q1a(dataset="digits"), "q1a")
     assert finished.started_at.endswith("Z")
-    assert {"device", "device_name", "cpu", "cores", "threads", "amp_dtype", "python", "torch",
-            "torchvision", "scikit-learn", "commit"} == set(finished.environment)  # fmt: skip
+    assert set(finished.environment) == {
+        "device", "device_name", "cpu", "cores", "threads", "amp_dtype", "allocator",
+        "python", "torch", "torchvision", "scikit-learn", "commit",
+    }  # fmt: skip
 
 
 def test_wrong_parameters_stop_a_run_at_its_beginning():

@@ -30,6 +30,20 @@ def test_every_prediction_is_libsvms(digits, backend, kernel, options, C):
     assert np.array_equal(ours.predict(unseen), reference.predict(unseen))
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("images", "vectors"), [(257, 256), (260, 257), (516, 511), (520, 513)])
+def test_any_number_of_support_vectors_is_scored_rightly(backend, images, vectors):
+    """Just above a multiple of 256, the extension's own predict writes past a row."""
+    random = np.random.default_rng(images)
+    features = random.random((images, 20), dtype=np.float32)
+    labels = np.arange(images) % 2  # no rule to learn: nearly every image is a support vector
+    unseen = random.random((400, 20), dtype=np.float32)
+    reference = SVC(kernel="rbf", C=0.5).fit(features, labels)
+    ours = svm.fit(features, labels, kernel="rbf", C=0.5, backend=backend)
+    assert len(ours.support_) == len(reference.support_) == vectors
+    assert np.array_equal(ours.predict(unseen), reference.predict(unseen))
+
+
 def test_decision_values_are_libsvms(digits):
     (features, labels), (unseen, _) = digits
     reference = SVC(kernel="rbf", C=10, decision_function_shape="ovo").fit(features, labels)

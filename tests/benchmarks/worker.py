@@ -57,25 +57,27 @@ def plain_loader(size, batch, steps):
     return DataLoader(Images(), batch_size=batch, shuffle=True)
 
 
-def full_network(model: str, channels: int) -> nn.Module:
+def full_network(model: str, channels: int, seed: int = 0) -> nn.Module:
     """Return torchvision's network as it is, with one more or less input channel."""
     from mlops_lib import resnet
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     return resnet.build(model, channels)
 
 
 @contender
-def plain(model="resnet18", size=28, batch=16, steps=100, threads=2):
-    """The plain loop: float32, default Adam, loss read at every step."""
+def plain(model="resnet18", size=28, batch=16, steps=100, device="cpu"):
+    """The plain loop: default Adam, loss read at every step; float32, or on CUDA autocast."""
     loader = plain_loader(size, batch, steps)
-    network = full_network(model, 3 if size > 28 else 1).train()
+    network = full_network(model, 3 if size > 28 else 1).train().to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    mixed = torch.autocast(device, torch.bfloat16, enabled=device == "cuda")
 
     def work():
         for x, y in loader:
             optimizer.zero_grad()
-            loss = F.cross_entropy(network(x), y)
+            with mixed:
+                loss = F.cross_entropy(network(x.to(device)), y.to(device))
             loss.backward()
             optimizer.step()
             loss.item()
@@ -84,22 +86,93 @@ def plain(model="resnet18", size=28, batch=16, steps=100, threads=2):
 
 
 @contender
-def ours(model="resnet18", size=28, batch=16, steps=100, threads=2):
+def ours(model="resnet18", size=28, batch=16, steps=100, device="cpu"):
     """This project's loop, as a template runs it."""
-    from mlops_lib import batches, hardware, resnet, train
+    from mlops_lib import train
 
-    place = hardware.prepare("cpu", "auto", size, 0)
-    channels = 3 if size > 28 else 1
     images, labels, chosen, _ = rows(batch * steps)
-    network = full_network(model, channels)
-    resnet.remove_dead_taps(network, channels, size, products=place.is_plain_cpu)
-    prepare = batches.Preparation.fitted(images[chosen], size, channels)
-    source = batches.Resident(
-        images[chosen], labels[chosen], prepare, batch_size=batch, device=place.device
+    place, network, source = our_parts(
+        images[chosen], labels[chosen], model=model, size=size, batch=batch, device=device
     )
     optimizer = train.make_optimizer("adam", network, lr=1e-3)
     step = train.Step(network, place, optimizer, source.batch)
     return lambda: train.epoch(step, source, 1)
+
+
+def our_parts(images, labels, *, model="resnet18", size=28, batch=16, device="cpu", seed=0):
+    """Return place, network and training images as a template prepares them."""
+    from mlops_lib import batches, hardware, resnet
+
+    place = hardware.prepare(device, "auto", size, seed)
+    channels = 3 if size > 28 else 1
+    network = full_network(model, channels, seed)
+    resnet.remove_dead_taps(network, channels, size, products=place.is_plain_cpu)
+    prepare = batches.Preparation.fitted(images, size, channels)
+    source = batches.Resident(
+        images, labels, prepare, batch_size=batch, device=place.device, seed=seed
+    )
+    return place, network.to(place.device), source
+
+
+@contender
+def lightning(batch=16, steps=100):
+    """Lightning's trainer, with everything but the training turned off."""
+    import logging
+
+    import lightning as L
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+    class Module(L.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.network = full_network("resnet18", 1)
+
+        def training_step(self, batch, index):
+            x, y = batch
+            return F.cross_entropy(self.network(x), y)
+
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters(), lr=1e-3)
+
+    module, loader = Module(), plain_loader(28, batch, steps)
+    off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    quiet = dict.fromkeys(off, False)
+    return lambda: L.Trainer(max_epochs=1, accelerator="cpu", **quiet).fit(module, loader)
+
+
+@contender
+def skorch(batch=16, steps=100):
+    """skorch's classifier."""
+    from skorch import NeuralNetClassifier
+
+    images, labels, train, _ = rows(batch * steps)
+    x = ((torch.from_numpy(images[train]).float() / 255)[:, None] - 0.1307) / 0.3081
+    net = NeuralNetClassifier(
+        full_network("resnet18", 1), criterion=torch.nn.CrossEntropyLoss, train_split=None,
+        optimizer=torch.optim.Adam, lr=1e-3, batch_size=batch, max_epochs=1, verbose=0,
+    ).initialize()  # fmt: skip
+    return lambda: net.partial_fit(x, labels[train])
+
+
+@contender
+def accelerate(batch=16, steps=100):
+    """The plain loop, prepared by Accelerate."""
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=True)
+    network = full_network("resnet18", 1).train()
+    network, optimizer, loader = accelerator.prepare(
+        network, torch.optim.Adam(network.parameters(), lr=1e-3), plain_loader(28, batch, steps)
+    )
+
+    def work():
+        for x, y in loader:
+            optimizer.zero_grad()
+            accelerator.backward(F.cross_entropy(network(x), y))
+            optimizer.step()
+
+    return work
 
 
 @contender
@@ -124,17 +197,59 @@ def plain_evaluation():
 @contender
 def our_evaluation():
     """Predict the test images as `train.predict` does."""
-    from mlops_lib import batches, hardware, resnet, train
+    from mlops_lib import train
 
-    place = hardware.prepare("cpu")
     images, labels, _, test = rows(1)
-    network = full_network("resnet18", 1)
-    resnet.remove_dead_taps(network, 1, 28)
-    prepare = batches.Preparation.fitted(images[test])
-    source = batches.Resident(
-        images[test], labels[test], prepare, batch_size=64, device=place.device
-    )
+    place, network, source = our_parts(images[test], labels[test])
     return lambda: train.predict(network, source, place)
+
+
+def accuracy_of(train_and_predict: Callable) -> Callable:
+    """Return a round that trains on all images and gives the test accuracy in its place."""
+    images, labels, train, test = rows(None)
+
+    def work():
+        return float((train_and_predict(images, labels, train, test) == labels[test]).mean())
+
+    work.gives_result = True
+    return work
+
+
+@contender
+def plain_accuracy(seed=0):
+    """The test accuracy after an epoch of the plain loop, batches of 128."""
+
+    def train_and_predict(images, labels, train, test):
+        x = (torch.from_numpy(images).float().div(255)[:, None] - 0.1307) / 0.3081
+        y = torch.from_numpy(labels)
+        network = full_network("resnet18", 1, seed)
+        optimizer = torch.optim.Adam(network.parameters(), lr=3e-4)
+        for positions in torch.as_tensor(train)[torch.randperm(len(train))].split(128):
+            optimizer.zero_grad()
+            F.cross_entropy(network(x[positions]), y[positions]).backward()
+            optimizer.step()
+        network.eval()
+        with torch.no_grad():
+            return torch.cat([network(part).argmax(1) for part in x[test].split(500)]).numpy()
+
+    return accuracy_of(train_and_predict)
+
+
+@contender
+def our_accuracy(seed=0):
+    """The test accuracy after an epoch as a template trains."""
+
+    def train_and_predict(images, labels, chosen, test):
+        from mlops_lib import batches, train
+
+        place, network, source = our_parts(images[chosen], labels[chosen], batch=128, seed=seed)
+        train.fit(network, source, source, place, optimizer="adam", lr=3e-4)
+        unseen = batches.Resident(
+            images[test], labels[test], source.prepare, batch_size=500, device=place.device
+        )
+        return train.predict(network, unseen, place).argmax(1)
+
+    return accuracy_of(train_and_predict)
 
 
 def svm_parts(warm_up: list):
@@ -182,14 +297,16 @@ def main() -> None:
         key: int(value) if value.isdigit() else value
         for key, value in (word.split("=") for word in words)
     }
-    torch.set_num_threads(options.get("threads", 2))
+    if "threads" in options:
+        torch.set_num_threads(options.pop("threads"))
     work = CONTENDERS[name](**options)
-    work()
+    if not hasattr(work, "gives_result"):
+        work()
     print("ready", flush=True)
     for _ in sys.stdin:
         start = time.perf_counter()
-        work()
-        print(time.perf_counter() - start, flush=True)
+        result = work()
+        print(result if hasattr(work, "gives_result") else time.perf_counter() - start, flush=True)
 
 
 if __name__ == "__main__":
