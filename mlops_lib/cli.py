@@ -36,37 +36,77 @@ def _slots(suite: str):
 
 @main.command()
 @click.argument("suite")
+@click.option("--jobs", default=1, type=click.IntRange(1, 256), show_default=True,
+              help="Runs at a time; cores and GPUs are divided among them.")  # fmt: skip
+@click.option("--where", multiple=True, metavar="KEY=VALUE", help="Only runs with this parameter.")
+@click.option("--only", multiple=True, metavar="SLUG", help="Only the run of this name.")
+@click.option("--only-failed", is_flag=True, help="Only runs that failed.")
 @click.option("--stale", is_flag=True, help="Also repeat runs whose template has changed since.")
-def run(suite: str, stale: bool) -> None:
+@click.option("--dry-run", is_flag=True, help="Show what would run, and why.")
+@click.option("--retries", default=0, type=click.IntRange(0, 100), show_default=True,
+              help="Further attempts at a run that fails.")  # fmt: skip
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+              help="End a run that takes longer.")  # fmt: skip
+@click.option("--keep-going/--fail-fast", default=True, show_default=True,
+              help="After a run that fails, go on with the others or start no more.")  # fmt: skip
+@click.option("--scheduler", metavar="ADDRESS", help="Use the workers of this Dask scheduler.")
+def run(suite: str, **options) -> None:
     """Execute the runs of SUITE (a name in params/, or a YAML file) that are not recorded yet."""
     from rich.console import Console
 
+    from mlops_lib import grid
     from mlops_lib import run as runner
-    from mlops_lib.console import RunDisplay
+    from mlops_lib.console import RunDisplay, plan_table
 
-    slots = _slots(suite)
-    again = runner.UNFINISHED | ({"stale"} if stale else set())
-    waiting = [slot for slot in slots if slot.status() in again]
-    runner.check(slot.run for slot in waiting)
-    click.echo(f"suite {suite}: {len(slots)} runs, {len(slots) - len(waiting)} already recorded")
-    failures = 0
-    with RunDisplay(len(waiting), Console()) as display:
-        outcomes = runner.execute_all(
-            waiting, again=again, on_start=display.start, on_output=display.output
+    slots = runner.where(_slots(suite), options["where"])
+    if options["only"]:
+        slots = [slot for slot in slots if slot.run.slug in options["only"]]
+    again = frozenset({"failed"}) if options["only_failed"] else runner.UNFINISHED
+    again |= {"stale"} if options["stale"] else set()
+    statuses = [slot.status() for slot in slots]
+    waiting = [slot for slot, status in zip(slots, statuses, strict=True) if status in again]
+    click.echo(f"suite {suite}: {len(slots)} runs, {statuses.count('done')} already recorded")
+    stale = statuses.count("stale")
+    if stale and not options["stale"]:
+        click.echo(f"{stale} are of a template that has changed since: --stale repeats them")
+    if options["dry_run"]:
+        Console().print(plan_table(slots, statuses, again))
+        return
+    if options["scheduler"] is None:
+        runner.check(slot.run for slot in waiting)
+    console = Console()
+    with RunDisplay(len(waiting), console) as display:
+        how = grid.Options(
+            again, options["jobs"], options["retries"], options["timeout"],
+            not options["keep_going"], options["scheduler"], display.start, display.output,
+        )  # fmt: skip
+        done = 0
+        try:
+            for outcome in grid.execute_all(waiting, how):
+                display.finish(outcome)
+                done += outcome.error is None
+        except KeyboardInterrupt:
+            click.echo(f"interrupted: {done} of {len(waiting)} runs done; run it again to go on")
+            sys.exit(130)
+    if done < len(waiting):
+        raise click.ClickException(
+            f"{len(waiting) - done} of {len(waiting)} runs are not done; "
+            f"'mlops status {suite}' shows why"
         )
-        for outcome in outcomes:
-            display.finish(outcome)
-            failures += outcome.error is not None
-    if failures:
-        raise click.ClickException(f"{failures} of {len(waiting)} runs failed")
 
 
 @main.command()
 @click.argument("suite")
 def status(suite: str) -> None:
     """List the runs of SUITE: done, stale (the template has changed since), failed or missing."""
+    from mlops_lib import run
+
     for slot in _slots(suite):
-        click.echo(f"{slot.status():8} {slot.run.template:4} {slot.title} ({slot.run.slug})")
+        status = slot.status()
+        click.echo(f"{status:8} {slot.run.template:4} {slot.title} ({slot.run.slug})")
+        if status == "failed":
+            click.echo(f"         {run.failure(slot.notebook)[1]}")
+            click.echo(f"         {run.command(slot.notebook)}")
 
 
 @main.command()
@@ -91,6 +131,16 @@ def compare(first: Path, second: Path) -> None:
     from mlops_lib import record, tables
 
     click.echo(tables.compare(record.read(first), record.read(second)).to_string())
+
+
+@main.command()
+@click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
+def export(target: Path) -> None:
+    """Write a table of all recorded runs, a row each, to TARGET: a .csv or .parquet file."""
+    from mlops_lib import tables
+
+    count = tables.export(target)
+    click.echo(f"{count} runs in {target}")
 
 
 @main.command()

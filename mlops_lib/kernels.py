@@ -16,12 +16,55 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jupyter_client.manager import AsyncKernelManager, KernelManager
 from jupyter_client.provisioning import LocalProvisioner
 from jupyter_client.utils import run_sync
+
+from mlops_lib import hardware
+
+_live: dict[KernelManager, str] = {}  # kernels of this process, and whom they work for
+_starting = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of a machine that a kernel may use."""
+
+    threads: int
+    cores: tuple[int, ...] = ()  # empty: any
+    gpu: str | None = None  # as CUDA_VISIBLE_DEVICES names it; None: as it is set already
+    owner: str = ""
+
+
+def shares(jobs: int) -> list[Share]:
+    """Divide this machine's cores, and its GPUs where there are several, among jobs."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+    else:
+        cores = list(range(os.cpu_count() or 1))
+    each = max(1, len(cores) // jobs)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    gpus = visible.split(",") if visible else list(map(str, range(hardware.cuda_count())))
+    return [
+        Share(
+            threads=each,
+            cores=tuple(cores[(job * each + k) % len(cores)] for k in range(each)),
+            gpu=gpus[job % len(gpus)] if len(gpus) > 1 else None,
+        )
+        for job in range(jobs)
+    ]
+
+
+def end_all(owner: str = "") -> None:
+    """Kill the kernels that this process has started (for `owner`, on a Dask worker)."""
+    for manager in [manager for manager, whose in list(_live.items()) if whose == owner]:
+        process = getattr(manager.provisioner, "process", None)
+        if process is not None:
+            process.kill()
 
 
 def available() -> bool:
@@ -40,37 +83,57 @@ def start_server() -> None:
 
 
 @contextmanager
-def forked(directory: Path) -> Iterator[KernelManager]:
+def forked(directory: Path, share: Share | None = None) -> Iterator[KernelManager]:
     """Hand out a manager whose kernel works in `directory`, and end that kernel afterwards.
 
-    On systems that can't fork, the kernel is an ordinary one.
+    On systems that can't fork, the kernel is an ordinary one, and may use the whole machine.
     """
     with tempfile.TemporaryDirectory(prefix="mlops-") as sockets:
-        km = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=f"{sockets}/kernel")
+        km = _Manager(kernel_name="python3", transport="ipc", ip=f"{sockets}/kernel")
         if available():
             start_server()
             km.provisioner = ForkProvisioner(
-                kernel_id="", kernel_spec=km.kernel_spec, parent=km, directory=str(directory)
-            )
+                kernel_id="", kernel_spec=km.kernel_spec, parent=km, directory=str(directory),
+                share=share,
+            )  # fmt: skip
+        _live[km] = share.owner if share else ""
         try:
             yield km
         finally:
+            del _live[km]
+            for client in km.clients:
+                client.stop_channels()
             if km.has_kernel:
                 run_sync(km.shutdown_kernel)(now=True)
 
 
-def _serve(connection_file: str, directory: str) -> None:
+class _Manager(AsyncKernelManager):
+    """A manager that knows its clients: nbclient leaves their sockets open."""
+
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(**traits)
+        self.clients: list[Any] = []
+
+    def client(self, **options: Any) -> Any:
+        self.clients.append(super().client(**options))
+        return self.clients[-1]
+
+
+def _serve(connection_file: str, directory: str, share: Share | None) -> None:
     """Be a kernel: runs in the forked process, until the kernel is shut down."""
     os.setsid()
     os.chdir(directory)
+    if share is not None:
+        _keep_to(share)
     sys.path.insert(0, "")
     from ipykernel.kernelapp import IPKernelApp
     from tqdm import tqdm
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     tqdm.set_lock(threading.RLock())  # tqdm's own would be a semaphore that outlives a kill
     options = {
-        "IPKernelApp.parent_handle": os.getppid(),  # the kernel ends when its parent does
+        "IPKernelApp.parent_handle": os.getppid(),
         "IPKernelApp.matplotlib": "inline",  # pyplot, imported already, has seen no notebook
     }
     arguments = [f"--{name}={value}" for name, value in options.items()]
@@ -78,17 +141,41 @@ def _serve(connection_file: str, directory: str) -> None:
 
 
 @contextmanager
-def _no_main() -> Iterator[None]:
-    """Keep `multiprocessing` from running the caller's script again in the new process."""
-    main = sys.modules["__main__"]
-    hidden = {
-        name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in vars(main)
-    }
-    main.__spec__ = None
-    try:
-        yield
-    finally:
-        vars(main).update(hidden)
+def _plain_parent() -> Iterator[None]:
+    """Start a process that knows nothing of this one.
+
+    `multiprocessing` would run the caller's script again in the new process, and refuses
+    children to a daemon, which a Dask worker is.
+    """
+    main, config = vars(sys.modules["__main__"]), multiprocessing.current_process()._config
+    with _starting:
+        hidden = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+        daemon = config.pop("daemon", None)
+        main.update(dict.fromkeys(hidden))
+        try:
+            yield
+        finally:
+            main.update(hidden)
+            if daemon is not None:
+                config["daemon"] = daemon
+
+
+def _end_with_parent() -> None:
+    """End this kernel as soon as the runner has ended, however it did."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _keep_to(share: Share) -> None:
+    """Use no more of the machine than the share."""
+    import torch
+
+    if share.cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, share.cores)
+    if share.gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = share.gpu
+    os.environ["OMP_NUM_THREADS"] = str(share.threads)
+    torch.set_num_threads(share.threads)
 
 
 class _Process:
@@ -99,7 +186,7 @@ class _Process:
     def __init__(self, *arguments: Any) -> None:
         context = multiprocessing.get_context("forkserver")
         self.process = context.Process(target=_serve, args=arguments, daemon=True)
-        with _no_main():
+        with _plain_parent():
             self.process.start()
         self.pid = self.process.pid
 
@@ -124,12 +211,12 @@ class _Process:
 class ForkProvisioner(LocalProvisioner):
     """What jupyter_client asks for a process: a fork where it would start a program."""
 
-    def __init__(self, directory: str, **traits: Any) -> None:
+    def __init__(self, directory: str, share: Share | None, **traits: Any) -> None:
         super().__init__(**traits)
-        self.directory = directory
+        self.directory, self.share = directory, share
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
         """Fork a kernel; `cmd`, the program that would be started, is not needed."""
-        self.process = _Process(self.parent.connection_file, self.directory)
+        self.process = _Process(self.parent.connection_file, self.directory, self.share)
         self.pid = self.pgid = self.process.pid
         return self.connection_info

@@ -8,12 +8,21 @@ imports slowly is imported here, so that a mistake is answered at once.
 from __future__ import annotations
 
 import difflib
+import reprlib
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 Dataset = Literal["mnist", "fashion_mnist", "kmnist", "digits"]
 Model = Literal["resnet18", "resnet50"]
+MOST_REASONS = 3  # that one message gives
 
 
 class ParameterError(ValueError):
@@ -30,6 +39,11 @@ def _number(value: Any) -> Any:
     return value
 
 
+def _switch(value: Any) -> Any:
+    """YAML reads `on` and `off` as true and false."""
+    return ("off", "on")[value] if isinstance(value, bool) else value
+
+
 def _listed(value: Any) -> Any:
     """Take one value, or text with commas (`-p C 1,10`), for a list of values."""
     if isinstance(value, str):
@@ -37,7 +51,7 @@ def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _distinct(values: Any) -> Any:
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(set(values)) < len(values):
         raise ValueError("Input should name each candidate once")
     return values
@@ -47,12 +61,15 @@ Integer = Annotated[int, BeforeValidator(_number)]
 Positive = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
 Degree = Annotated[int, BeforeValidator(_number), Field(ge=1, le=10)]
 Seed = Annotated[int, BeforeValidator(_number), Field(ge=0, lt=2**32)]
-TrainSize = Annotated[Integer, Field(ge=100)]
+TrainSize = Annotated[Integer, Field(ge=100, le=1_000_000)]
 
 
 def _candidates(item: Any) -> Any:
     return Annotated[
-        tuple[item, ...], BeforeValidator(_distinct), BeforeValidator(_listed), Field(min_length=1)
+        tuple[item, ...],
+        BeforeValidator(_listed),
+        Field(min_length=1, max_length=100),
+        AfterValidator(_distinct),
     ]
 
 
@@ -61,7 +78,7 @@ class Parameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -107,10 +124,10 @@ class Q1a(Parameters):
     optimizer: Literal["sgd", "adam"] = "adam"
     momentum: Annotated[float, BeforeValidator(_number), Field(ge=0, lt=1)] = 0.9
     lr: Positive = 3e-4
-    batch_size: Annotated[Integer, Field(ge=2)] = 128  # batch normalisation needs two images
-    epochs: Annotated[Integer, Field(ge=1)] = 3
+    batch_size: Annotated[Integer, Field(ge=2, le=100_000)] = 128  # batch normalisation needs two
+    epochs: Annotated[Integer, Field(ge=1, le=10_000)] = 3
     pin_memory: bool = False
-    amp: Literal["auto", "on", "off"] = "auto"
+    amp: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: Seed = 0
     input_size: Annotated[Integer, Field(ge=28, le=224)] = 28
@@ -128,26 +145,50 @@ class Q2(Q1a):
 TEMPLATES: dict[str, type[Parameters]] = {"q1a": Q1a, "q1b": Q1b, "q2": Q2}
 
 
+def shown(value: Any) -> str:
+    """Return how a message shows a value: on one line, about 100 characters, whatever it is."""
+    short = reprlib.Repr()
+    short.maxlevel, short.maxstring, short.maxother = 2, 100, 100
+    try:
+        text = " ".join(short.repr(value).splitlines())
+    except (ValueError, RecursionError):  # Python refuses to print numbers of thousands of digits
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= 120 else f"{text[:100]}…"
+
+
 def nearest(name: object, valid: list[str]) -> str:
     """`; did you mean 'x'?` for the valid name nearest to a mistyped one, else nothing."""
-    match = difflib.get_close_matches(str(name), valid, n=1)
+    text = name[:100] if isinstance(name, str) else ""
+    match = difflib.get_close_matches(text, valid, n=1)
     return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def first_problem(error: ValidationError, *place: str) -> str:
+    """Say which value in a file is the first that should not be there, and what is allowed."""
+    problem = error.errors()[0]
+    key = ".".join(map(str, [*place, *problem["loc"]])) or "the file"
+    key = key if key.isprintable() and len(key) <= 100 else shown(key)
+    allowed = problem["msg"].removeprefix("Value error, ")
+    return f"{key}={shown(problem['input'])} is not allowed: {allowed}"
 
 
 def _sentence(cls: type[Parameters], error: ValidationError) -> str:
     """Say in one sentence which parameters are wrong and what is allowed."""
-    return "; ".join(dict.fromkeys(_reason(cls, problem) for problem in error.errors()))
+    reasons = list(dict.fromkeys(_reason(cls, problem) for problem in error.errors()))
+    more = len(reasons) - MOST_REASONS
+    return "; ".join(reasons[:MOST_REASONS] + ([f"and {more} more like it"] if more > 0 else []))
 
 
 def _reason(cls: type[Parameters], problem: dict[str, Any]) -> str:
     name, value = problem["loc"][0], problem["input"]
     if problem["type"] == "extra_forbidden":
         valid = list(cls.model_fields)
+        title = name if name.isidentifier() and len(name) <= 100 else shown(name)
         return (
-            f"{name}={value!r}: {cls.__name__.lower()} has no parameter {name!r}, "
+            f"{title}={shown(value)}: {cls.__name__.lower()} has no parameter {shown(name)}, "
             f"only {', '.join(valid)}{nearest(name, valid)}"
         )
     allowed = problem["msg"].removeprefix("Value error, ")
     allowed = allowed[0].lower() + allowed[1:]
     options = [str(option) for option in get_args(cls.model_fields[name].annotation)]
-    return f"{name}={value!r} is not allowed: {allowed}{nearest(value, options)}"
+    return f"{name}={shown(value)} is not allowed: {allowed}{nearest(value, options)}"

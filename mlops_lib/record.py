@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mlops_lib import hardware
-from mlops_lib.params import TEMPLATES, Parameters
+from mlops_lib import checkpoint, hardware
+from mlops_lib.params import TEMPLATES, Parameters, first_problem, shown
 
 MIME = "application/vnd.mlops-record+json"
 PROJECT = Path(__file__).resolve().parents[1]
@@ -48,8 +48,8 @@ class Record(BaseModel):
     parameters: dict[str, Any]
     results: dict[str, Any]
     environment: dict[str, Any]
-    started_at: str
-    duration_seconds: float = Field(ge=0)
+    started_at: str = Field(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")
+    duration_seconds: float = Field(ge=0, allow_inf_nan=False)
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
         content = self.model_dump(mode="json")
@@ -60,6 +60,54 @@ class Record(BaseModel):
             "text/html": f"<details><summary>Record {self.key[:12]}</summary>"
             f"<pre>{html.escape(text)}</pre></details>",
         }
+
+
+Count = Annotated[int, Field(ge=0, le=10**9)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Scored(BaseModel):
+    """The results that every record which is read must hold; others are kept as they are."""
+
+    model_config = ConfigDict(strict=True)
+
+    test_accuracy: Share
+    confusion_matrix: list[list[Count]]
+    train_images: Count
+
+    @model_validator(mode="after")
+    def _agree(self) -> _Scored:
+        matrix = self.confusion_matrix
+        if {len(row) for row in matrix} != {len(matrix)}:
+            raise ValueError("confusion_matrix should be square")
+        right, total = np.trace(matrix), np.sum(matrix)
+        if not total or abs(self.test_accuracy - right / total) > 1e-9:
+            raise ValueError("test_accuracy should be what confusion_matrix says")
+        return self
+
+
+class _Trained(_Scored):
+    train_seconds: Amount
+    images_per_second: Amount
+    flops: Amount
+
+
+class _Timed(_Trained):
+    peak_share: Amount
+
+
+class _Fitted(_Scored):
+    fit_seconds: Amount
+    best: dict[str, float | str | None]
+
+
+class _Machine(BaseModel):
+    device: str = Field(pattern="^[a-z]+$")
+    device_name: str
+
+
+RESULTS = {"q1a": _Trained, "q1b": _Fitted, "q2": _Timed}
 
 
 def template_path(template: str) -> Path:
@@ -81,20 +129,32 @@ class Begun:
 
     template: str
     parameters: Any
+    key: str
     started_at: str
     _clock: float = field(repr=False)
 
+    @property
+    def checkpoint(self) -> Path:
+        """Where training keeps what it needs to go on after an interruption.
+
+        A file of this run alone, in `MLOPS_CHECKPOINTS`, by default `.checkpoints/` of the project.
+        """
+        folder = os.environ.get("MLOPS_CHECKPOINTS") or PROJECT / ".checkpoints"
+        return Path(folder) / f"{self.key}.pt"
+
     def finish(self, results: dict[str, Any], **where: Any) -> Record:
-        """Return the record; `where` is what `environment` takes."""
-        return Record(
+        """Return the record, and remove the checkpoint; `where` is what `environment` takes."""
+        finished = Record(
             template=self.template,
-            key=key(self.parameters, self.template),
+            key=self.key,
             parameters=self.parameters.model_dump(mode="json"),
             results=results,
             environment=environment(**where),
             started_at=self.started_at,
             duration_seconds=time.perf_counter() - self._clock,
         )
+        checkpoint.remove(self.checkpoint)
+        return finished
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -112,7 +172,7 @@ def begin(template: str, namespace: dict[str, Any]) -> Begun:
     parameters = TEMPLATES[template].from_notebook(namespace)
     hardware.check(getattr(parameters, "device", "cpu"))
     started_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return Begun(template, parameters, started_at, time.perf_counter())
+    return Begun(template, parameters, key(parameters, template), started_at, time.perf_counter())
 
 
 def environment(
@@ -175,44 +235,87 @@ def classification(labels: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
 
 
 def unpack_correct(results: dict[str, Any]) -> np.ndarray:
-    """Return which test images were classified right, bool (N,)."""
-    total = int(np.sum(results["confusion_matrix"]))
-    packed = np.frombuffer(base64.b64decode(results["correct"]), np.uint8)
-    return np.unpackbits(packed, count=total).astype(bool)
+    """Return which test images were classified right, bool (N,); raise RecordError."""
+    matrix = np.array(results["confusion_matrix"])
+    try:
+        packed = np.frombuffer(base64.b64decode(results["correct"], validate=True), np.uint8)
+    except (ValueError, TypeError):
+        packed = np.empty(0, np.uint8)
+    correct = np.unpackbits(packed).astype(bool)[: matrix.sum()]
+    if 8 * len(packed) - matrix.sum() not in range(8) or correct.sum() != matrix.trace():
+        raise RecordError("results.correct does not agree with results.confusion_matrix")
+    return correct
 
 
 def read(path: Path) -> Record:
     """Read a record from a `.json` file or from an executed `.ipynb`; raise RecordError."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise RecordError(f"{path} can't be read: it is nested too deeply") from None
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path} can't be read: {error}") from None
+    try:
         if path.suffix == ".ipynb":
             content = _shown_record(content)
-        return Record.model_validate(content)
-    except (OSError, UnicodeError, json.JSONDecodeError) as error:
-        raise RecordError(f"{path} can't be read: {error}") from None
-    except (ValidationError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
-        raise RecordError(f"{path} holds no record: {reason}") from None
+        found = Record.model_validate(content)
+        _check(found)
+    except ValidationError as error:
+        raise RecordError(f"{path} holds no record: {first_problem(error)}") from None
+    except ValueError as error:
+        raise RecordError(f"{path} holds no record: {error}") from None
+    return found
+
+
+def _check(found: Record) -> None:
+    """Raise ValueError where a record holds what no run of its template writes."""
+    parameters = TEMPLATES[found.template](**found.parameters).model_dump(mode="json")
+    for name, value in parameters.items():
+        if name not in found.parameters:
+            raise RecordError(f"parameters.{name} is absent")
+        if found.parameters[name] != value:
+            given = shown(found.parameters[name])
+            raise RecordError(f"parameters.{name}={given} is not allowed: it should be {value!r}")
+    for place, model in (("results", RESULTS[found.template]), ("environment", _Machine)):
+        try:
+            model.model_validate(getattr(found, place))
+        except ValidationError as error:
+            raise RecordError(first_problem(error, place)) from None
+    if "correct" in found.results:
+        unpack_correct(found.results)
+    found.model_dump(mode="json")  # refuses what is nested too deeply to be written again
 
 
 def _shown_record(notebook: dict[str, Any]) -> dict[str, Any]:
-    """Return the record that the last code cell of a notebook shows."""
-    for cell in reversed(notebook["cells"]):
-        for output in cell.get("outputs", ()):
-            if MIME in output.get("data", ()):
-                return output["data"][MIME]
-    raise KeyError("no cell shows one")
+    """Return the record that the last code cell of a notebook shows; raise RecordError."""
+    try:
+        for cell in reversed(notebook["cells"]):
+            for output in cell.get("outputs", ()):
+                if MIME in output.get("data", ()):
+                    return output["data"][MIME]
+    except (KeyError, TypeError, AttributeError):
+        raise RecordError("it is not a notebook") from None
+    raise RecordError("no cell shows one")
 
 
 def write(record: Record, path: Path) -> None:
-    """Write a record by an atomic rename: the file is whole, or it is not there."""
+    """Write a record as JSON, by an atomic rename."""
+    write_text(json.dumps(record.model_dump(mode="json"), indent=1) + "\n", path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a file by an atomic rename: it is whole, or it is not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
         "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
     ) as file:
-        file.write(json.dumps(record.model_dump(mode="json"), indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            os.unlink(file.name)
+            raise
     os.chmod(file.name, 0o644)
     os.replace(file.name, path)
 

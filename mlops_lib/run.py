@@ -1,15 +1,23 @@
-"""Execute runs: skip what is recorded, run the rest through papermill, write records last."""
+"""One run: where it belongs, whether it is done, executing it, keeping what came out."""
 
 from __future__ import annotations
 
+import json
 import re
+import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import pandas as pd
+from IPython.display import HTML, Markdown
 
 from mlops_lib import hardware, record, tables
+from mlops_lib.kernels import Share
+from mlops_lib.params import ParameterError, nearest
 from mlops_lib.record import BOOK, Record
 from mlops_lib.suite import Run
 
@@ -33,6 +41,16 @@ class Slot:
         return self.notebook.with_suffix(".json")
 
     @property
+    def lock(self) -> Path:
+        """Return the file that is locked while this run is executed."""
+        return self.folder.parent / ".locks" / f"{self.run.template}-{self.run.slug}.lock"
+
+    @property
+    def key(self) -> str:
+        """Return the key of the record that this run should have."""
+        return record.key(self.run.parameters, self.run.template)
+
+    @property
     def title(self) -> str:
         """Return what the run is called in tables and on its page."""
         return tables.run_title(self.run.parameters.model_dump())
@@ -49,22 +67,227 @@ class Slot:
         found = self.read()
         if found is None:
             return "failed" if self.notebook.exists() else "missing"
-        current = record.key(self.run.parameters, self.run.template)
-        return "done" if found.key == current else "stale"
+        return "done" if found.key == self.key else "stale"
+
+
+def failures(folder: Path | None = None) -> pd.DataFrame:
+    """Return the notebooks without a record: columns run, error, command (what repeats it)."""
+    rows = []
+    for path in sorted((folder or tables.RUNS).glob("*/*/*.ipynb")):
+        if not path.with_suffix(".json").exists():
+            title, error = failure(path)
+            rows.append((title, error, command(path)))
+    return pd.DataFrame(rows, columns=["run", "error", "command"])
+
+
+def failures_page() -> HTML | Markdown:
+    """Return the failed runs as a page shows them; their notebooks hold the tracebacks."""
+    failed = failures()
+    if failed.empty:
+        return Markdown("None: every notebook that is there has its record.")
+    return tables.page(failed.set_index("run"))
+
+
+def failure(notebook: Path) -> tuple[str, str]:
+    """Return the title of a failed run's notebook and the error with which it stopped."""
+    try:
+        content = json.loads(notebook.read_text(encoding="utf-8"))
+        title = "".join(_heading(content)["source"]).partition("\n")[0].removeprefix("# ")
+        outputs = [output for cell in content["cells"] for output in cell.get("outputs", ())]
+    except (OSError, ValueError, KeyError, TypeError, StopIteration):
+        return notebook.stem, "the notebook can't be read"
+    errors = [output for output in outputs if output.get("output_type") == "error"]
+    if not errors:
+        return title, "the kernel ended before the notebook did"
+    return title, f"{errors[0].get('ename')}: {errors[0].get('evalue')}"
+
+
+def command(notebook: Path) -> str:
+    """Return the command that executes the run of a notebook again."""
+    return f"mlops run {notebook.parents[1].name} --only {notebook.stem}"
 
 
 def slots(suite: str, runs: Iterable[Run], folder: Path | None = None) -> list[Slot]:
     """Return the runs of a suite with their places below `<folder>/<suite>/`.
 
+    A run that another suite has recorded has its place there: suites share their runs.
     The folder is by default the one whose runs the book shows, `book/runs/`.
     """
-    return [Slot(run, (folder or tables.RUNS) / Path(suite).stem) for run in runs]
+    folder = folder or tables.RUNS
+    own = folder / Path(suite).stem
+    recorded = {
+        (path.parent.name, path.stem): path.parents[1] for path in sorted(folder.glob("*/*/*.json"))
+    }
+    places = []
+    for run in runs:
+        slot = Slot(run, own)
+        elsewhere = recorded.get((run.template, run.slug), own)
+        places.append(slot if slot.record.exists() else Slot(run, elsewhere))
+    return places
+
+
+def where(places: list[Slot], conditions: Iterable[str]) -> list[Slot]:
+    """Keep the runs that meet `key=value` conditions: one for each key that is named.
+
+    Raises ParameterError where a condition names no parameter, or a value that no run has.
+    """
+    wanted: dict[str, set[str]] = {}
+    for condition in conditions:
+        key, equals, value = condition.partition("=")
+        if not equals:
+            raise ParameterError(f"where={condition!r} is not allowed: write key=value")
+        have = {_text(getattr(slot.run.parameters, key, None)) for slot in places} - {None}
+        keys = sorted({name for slot in places for name in type(slot.run.parameters).model_fields})
+        if key not in keys:
+            raise ParameterError(
+                f"where={condition!r} is not allowed: no run has a parameter {key!r}, "
+                f"only {', '.join(keys)}{nearest(key, keys)}"
+            )
+        if _text(value) not in have:
+            raise ParameterError(
+                f"where={condition!r} is not allowed: no run has it; "
+                f"{key} is {' or '.join(sorted(have))}{nearest(value, sorted(have))}"
+            )
+        wanted.setdefault(key, set()).add(_text(value))
+    return [
+        slot
+        for slot in places
+        if all(_text(getattr(slot.run.parameters, key, None)) in texts
+               for key, texts in wanted.items())
+    ]  # fmt: skip
+
+
+def _text(value: Any) -> str | None:
+    """Write a value as the user would: numbers by their value, 1e-3 as 0.001."""
+    if value is None:
+        return None
+    if isinstance(value, tuple):
+        return ",".join(filter(None, map(_text, value)))
+    try:
+        return f"{float(value):g}"
+    except ValueError:
+        return str(value)
 
 
 def check(runs: Iterable[Run]) -> None:
     """Raise ParameterError, before anything starts, where a run needs what is not here."""
     for run in runs:
         hardware.check(getattr(run.parameters, "device", "cpu"))
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that is needed to execute a run anywhere: texts and numbers."""
+
+    template: str
+    notebook: str  # the template, JSON
+    parameters: dict[str, Any]
+    title: str
+    timeout: float | None = None  # seconds
+
+    @classmethod
+    def of(cls, slot: Slot, timeout: float | None = None) -> Task:
+        template = slot.run.template
+        source = record.template_path(template).read_text(encoding="utf-8")
+        parameters = slot.run.parameters.model_dump(mode="json")
+        return cls(template, source, parameters, slot.title, timeout)
+
+
+@dataclass(frozen=True)
+class Performed:
+    """What came of a task."""
+
+    notebook: str  # executed, as far as it came: JSON
+    error: str | None
+    seconds: float
+
+
+def perform(
+    task: Task, share: Share | None = None, on_output: Callable[[str], None] = lambda text: None
+) -> Performed:
+    """Execute a task through papermill in a kernel of its own.
+
+    `share` is the part of this machine that it may use; `on_output` is called with what it
+    prints, as it prints it. An error is returned, not raised.
+    """
+    import papermill
+
+    from mlops_lib import kernels
+
+    start = time.perf_counter()
+    late = threading.Event()
+    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
+        source, target = Path(folder, "template.ipynb"), Path(folder, "run.ipynb")
+        source.write_text(task.notebook, encoding="utf-8")
+        error = None
+        try:
+            with kernels.forked(BOOK, share) as kernel, _alarm(task.timeout, late, kernel):
+                papermill.execute_notebook(
+                    source, target, parameters=task.parameters, progress_bar=False,
+                    stdout_file=_Tap(on_output), coalesce_streams=True, km=kernel,
+                )  # fmt: skip
+        except papermill.PapermillExecutionError as failed:
+            error = f"{failed.ename}: {failed.evalue}"
+        except RuntimeError as died:  # nbclient's DeadKernelError, or a kernel that didn't start
+            error = f"the kernel ended before the notebook did: {died}"
+        if late.is_set():
+            error = f"stopped after {task.timeout:g} s (--timeout)"
+        if target.exists():
+            executed = _tidy(target.read_text(encoding="utf-8"), task)
+        else:
+            executed = task.notebook
+        return Performed(executed, error, time.perf_counter() - start)
+
+
+class _alarm:
+    """End a kernel, and say so, when its time is over."""
+
+    def __init__(self, seconds: float | None, late: threading.Event, kernel) -> None:
+        def ring() -> None:
+            late.set()
+            kernel.provisioner.process.kill()
+
+        self.timer = threading.Timer(seconds, ring) if seconds else None
+
+    def __enter__(self) -> None:
+        if self.timer:
+            self.timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self.timer:
+            self.timer.cancel()
+
+
+def _tidy(notebook: str, task: Task) -> str:
+    """Title the page after the run, and take this machine's paths out of the metadata."""
+    content = json.loads(notebook)
+    heading = _heading(content)
+    heading["source"] = re.sub(
+        r"^# .*", lambda _: f"# {task.title}", "".join(heading["source"]), count=1
+    )
+    content["metadata"]["papermill"]["input_path"] = f"book/{task.template}.ipynb"
+    content["metadata"]["papermill"]["output_path"] = "run.ipynb"
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _heading(notebook: dict[str, Any]) -> dict[str, Any]:
+    """Return the cell with the notebook's title; papermill puts a note above it on errors."""
+    return next(cell for cell in notebook["cells"] if "".join(cell["source"]).startswith("# "))
+
+
+def keep(slot: Slot, performed: Performed) -> Record | None:
+    """Write a run's notebook and, as the last step, its record; return the record.
+
+    Without a record (None) the run has failed: its notebook, with the traceback, is kept.
+    """
+    slot.record.unlink(missing_ok=True)
+    record.write_text(performed.notebook, slot.notebook)
+    if performed.error is not None:
+        return None
+    made = record.read(slot.notebook)
+    made = made.model_copy(update={"key": slot.key, "duration_seconds": performed.seconds})
+    record.write(made, slot.record)
+    return made
 
 
 class RunFailed(RuntimeError):
@@ -74,44 +297,13 @@ class RunFailed(RuntimeError):
 def execute(slot: Slot, on_output: Callable[[str], None] = lambda text: None) -> Record:
     """Execute one run and write its notebook, then its record.
 
-    `on_output` is called with what the run prints, as it prints it.
     Raises RunFailed with the last line of the notebook's error.
     """
-    import nbformat
-    import papermill
-
-    from mlops_lib import kernels
-
-    slot.notebook.parent.mkdir(parents=True, exist_ok=True)
-    slot.record.unlink(missing_ok=True)
-    start = time.perf_counter()
-    try:
-        with kernels.forked(BOOK) as kernel:
-            notebook = papermill.execute_notebook(
-                record.template_path(slot.run.template),
-                slot.notebook,
-                parameters=slot.run.parameters.model_dump(mode="json"),
-                progress_bar=False,
-                stdout_file=_Tap(on_output),
-                coalesce_streams=True,
-                km=kernel,
-            )
-    except papermill.PapermillExecutionError as error:
-        raise RunFailed(f"{error.ename}: {error.evalue}") from None
-    _tidy(notebook, slot)
-    nbformat.write(notebook, slot.notebook)
-    made = record.read(slot.notebook)
-    made = made.model_copy(update={"duration_seconds": time.perf_counter() - start})
-    record.write(made, slot.record)
+    performed = perform(Task.of(slot), on_output=on_output)
+    made = keep(slot, performed)
+    if made is None:
+        raise RunFailed(performed.error)
     return made
-
-
-def _tidy(notebook, slot: Slot) -> None:
-    """Title the page after the run, and take this machine's paths out of the metadata."""
-    heading = next(cell for cell in notebook.cells if cell.cell_type == "markdown")
-    heading.source = re.sub(r"^# .*", f"# {slot.title}", heading.source, count=1)
-    notebook.metadata.papermill.input_path = f"book/{slot.run.template}.ipynb"
-    notebook.metadata.papermill.output_path = slot.notebook.name
 
 
 class _Tap:
@@ -127,35 +319,3 @@ class _Tap:
 
     def flush(self) -> None:
         pass
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one run of a suite ended: its record, or why there is none."""
-
-    slot: Slot
-    skipped: bool = False
-    record: Record | None = None
-    error: str | None = None
-
-
-def execute_all(
-    places: list[Slot],
-    *,
-    again: frozenset[Status] = UNFINISHED,
-    on_start: Callable[[Slot], None] = lambda slot: None,
-    on_output: Callable[[str], None] = lambda text: None,
-) -> Iterator[Outcome]:
-    """Execute the runs whose status is in `again`, one after the other; yield each outcome.
-
-    A run that fails leaves the others alone.
-    """
-    for slot in places:
-        if slot.status() not in again:
-            yield Outcome(slot, skipped=True, record=slot.read())
-            continue
-        on_start(slot)
-        try:
-            yield Outcome(slot, record=execute(slot, on_output))
-        except RunFailed as error:
-            yield Outcome(slot, error=str(error))

@@ -14,21 +14,26 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlops_lib import hardware
-from mlops_lib.params import TEMPLATES, ParameterError, Parameters, nearest
+from mlops_lib.params import TEMPLATES, ParameterError, Parameters, first_problem, nearest, shown
 from mlops_lib.record import PROJECT
 
 FOLDER = PROJECT / "params"
 # What a run's file is named after, in this order; the hash tells apart what these don't.
 SLUG_NAMES = ("dataset", "model", "kernel", "optimizer", "lr", "batch_size", "device")
+MOST_BYTES = 100_000  # of a suite's file
+MOST_NODES = 100_000  # of its YAML, aliases written out
+MOST_RUNS = 100_000
 
 
 class SuiteError(ParameterError):
@@ -58,9 +63,14 @@ class _Strict(BaseModel):
 class _Grid(_Strict):
     template: Literal["q1a", "q1b", "q2"]
     fixed: dict[str, Any] = {}
-    grid: dict[str, list[Any]] = {}
-    exclude: list[dict[str, Any]] = []
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    exclude: list[Annotated[dict[str, Any], Field(min_length=1)]] = []
     requires: Literal["cuda"] | None = None
+
+    @property
+    def combinations(self) -> int:
+        """Return how many there are, those to exclude included."""
+        return math.prod(map(len, self.grid.values()))
 
 
 class _File(_Strict):
@@ -80,13 +90,25 @@ def load(name: str, folder: Path = FOLDER) -> list[Run]:
     Raises SuiteError, which names file, grid, key and value.
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
-    if not path.exists():
+    if not os.path.exists(path):
         known = names(folder)
         raise SuiteError(
-            f"suite={name!r} is not there: use one of {', '.join(known)}{nearest(name, known)}"
+            f"suite={shown(name)} is not there: use one of {', '.join(known)}{nearest(name, known)}"
+        )
+    if not re.fullmatch(r"\w[\w .-]*", path.stem):  # the folder of its runs is named after it
+        raise SuiteError(
+            f"suite={shown(name)} is not allowed: "
+            "a name should begin with a letter and hold letters, digits, spaces, _, - and dots"
+        )
+    grids = _read(path).grids
+    combinations = sum(grid.combinations for grid in grids)
+    if combinations > MOST_RUNS:
+        raise SuiteError(
+            f"{path.name}: the grids make {shown(combinations)} runs; "
+            f"a suite should have at most {MOST_RUNS:,}"
         )
     runs = []
-    for number, grid in enumerate(_read(path).grids, start=1):
+    for number, grid in enumerate(grids, start=1):
         place = f"{path.name}, grid {number} ({grid.template})"
         runs += _expand(grid, place)
     return list(dict.fromkeys(runs))
@@ -94,40 +116,103 @@ def load(name: str, folder: Path = FOLDER) -> list[Run]:
 
 def _read(path: Path) -> _File:
     try:
-        return _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        if not path.is_file():
+            raise SuiteError(f"{path} is not a file")
+        if path.stat().st_size > MOST_BYTES:
+            raise SuiteError(f"{path.name} is too large: a suite has at most {MOST_BYTES:,} bytes")
+        return _File.model_validate(_parse(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeError) as error:
         raise SuiteError(f"{path} can't be read: {error}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or "no YAML"
-        raise SuiteError(f"{path.name}{where} is not valid YAML: {reason}") from None
+        reason = getattr(error, "problem", None) or getattr(error, "reason", None) or "no YAML"
+        raise SuiteError(f"{path.name}{where} is not valid YAML: {_line(reason)}") from None
     except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(map(str, problem["loc"])) or "the file"
-        raise SuiteError(
-            f"{path.name}: {key}={problem['input']!r} is not allowed: {problem['msg']}"
-        ) from None
+        raise SuiteError(f"{path.name}: {first_problem(error)}") from None
+
+
+def _parse(text: str) -> Any:
+    """Read YAML of plain values; raise YAMLError where it is not that."""
+    loader = yaml.SafeLoader(text)
+    try:
+        document = loader.get_single_node()
+        if _size(document, {}) > MOST_NODES:
+            raise yaml.MarkedYAMLError(problem="its aliases stand for too much")
+        return loader.construct_document(document) if document else None
+    except RecursionError:
+        raise yaml.MarkedYAMLError(problem="it is nested too deeply") from None
+    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError) as error:
+        raise yaml.MarkedYAMLError(problem=f"a value is not of its type: {error}") from None
+    finally:
+        loader.dispose()
+
+
+def _size(node: yaml.Node | None, sizes: dict[yaml.Node, int]) -> int:
+    """Return how many nodes a node is with its aliases written out, before anything is built.
+
+    Raises YAMLError where that has no end, and where a key is there twice.
+    """
+    if node in sizes and not sizes[node]:
+        raise yaml.MarkedYAMLError(problem="an alias holds itself", problem_mark=node.start_mark)
+    if node not in sizes:
+        sizes[node] = 0  # while it is being counted
+        parts = node.value if isinstance(node, yaml.CollectionNode) else []
+        if isinstance(node, yaml.MappingNode):
+            _refuse_repeated([key for key, _ in parts])
+            parts = itertools.chain(*parts)
+        sizes[node] = 1 + sum(_size(part, sizes) for part in parts)
+    return sizes[node]
+
+
+def _refuse_repeated(keys: list[yaml.Node]) -> None:
+    """Raise YAMLError where a key is there twice: PyYAML would take the last in silence."""
+    seen = set()
+    for key in keys:
+        if isinstance(key, yaml.ScalarNode):
+            if (key.tag, key.value) in seen:
+                problem = f"the key {shown(key.value)} is there twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen.add((key.tag, key.value))
+
+
+def _line(text: str) -> str:
+    """Bring a text of others onto one line, shortened if long."""
+    text = " ".join(text.split())
+    return text if len(text) <= 150 else f"{text[:150]}…"
 
 
 def _expand(grid: _Grid, place: str) -> list[Run]:
     """Return the runs of one grid."""
-    valid = list(TEMPLATES[grid.template].model_fields)
+    template = TEMPLATES[grid.template]
+    valid = list(template.model_fields)
     for name in [*grid.fixed, *grid.grid, *itertools.chain(*grid.exclude)]:
         if name not in valid:
             raise SuiteError(
-                f"{place}: {grid.template} has no parameter {name!r}, "
+                f"{place}: {grid.template} has no parameter {shown(name)}, "
                 f"only {', '.join(valid)}{nearest(name, valid)}"
             )
+    if twice := grid.fixed.keys() & grid.grid.keys():
+        raise SuiteError(
+            f"{place}: {min(twice)} is both fixed and in the grid: it should be in one"
+        )
+    try:
+        excluded = [template(**values) for values in grid.exclude]
+        combinations = [
+            template(**grid.fixed, **dict(zip(grid.grid, values, strict=True)))
+            for values in itertools.product(*grid.grid.values())
+        ]
+    except ParameterError as error:
+        raise SuiteError(f"{place}: {error}") from None
     if grid.requires == "cuda" and not hardware.cuda_is_present():
         return []
-    runs = []
-    for values in itertools.product(*grid.grid.values()):
-        chosen = grid.fixed | dict(zip(grid.grid, values, strict=True))
-        if any(excluded.items() <= chosen.items() for excluded in grid.exclude):
-            continue
-        try:
-            runs.append(Run(grid.template, TEMPLATES[grid.template](**chosen)))
-        except ParameterError as error:
-            raise SuiteError(f"{place}: {error}") from None
-    return runs
+    return [
+        Run(grid.template, parameters)
+        for parameters in combinations
+        if not any(_agree(parameters, values) for values in excluded)
+    ]
+
+
+def _agree(parameters: Parameters, given: Parameters) -> bool:
+    """Say whether parameters have all the values that were given for others."""
+    return all(getattr(parameters, name) == getattr(given, name) for name in given.model_fields_set)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ import pandas as pd
 from IPython.display import HTML, Markdown
 
 from mlops_lib import record
+from mlops_lib.params import ParameterError
 from mlops_lib.record import Record
 from mlops_lib.stats import wilson
 
 RUNS = record.BOOK / "runs"
 PUBLISHED = record.BOOK / "published"
+BENCHMARKS = record.PROJECT / "tests" / "benchmarks" / "result.json"
 NOT_RUN = "not run"
 NOT_STATED = "not stated"
 PUBLISHED_EPOCHS = {"mnist": 5, "fashion_mnist": 10}  # report B; report A states none
@@ -57,18 +60,43 @@ def run_title(parameters: dict[str, Any]) -> str:
     return ", ".join([title(p["dataset"]), *parts])
 
 
-def load(folder: Path = RUNS) -> pd.DataFrame:
-    """Read every record below a folder: a row for each, parameters and results as columns.
+def records(folder: Path | None = None) -> dict[Path, Record]:
+    """Read every record below a folder (`book/runs/`), by its path.
 
     A file that is damaged or foreign is left out with a warning that names it.
     """
-    rows = []
-    for path in sorted(folder.rglob("*.json")):
+    found = {}
+    for path in sorted((folder or RUNS).glob("*/*/*.json")):
         try:
-            rows.append(_row(record.read(path), path, folder))
+            found[path] = record.read(path)
         except record.RecordError as error:
             warnings.warn(f"left out: {error}", stacklevel=2)
+    return found
+
+
+def load(folder: Path | None = None) -> pd.DataFrame:
+    """Return a row for every record below a folder, parameters and results as columns."""
+    folder = folder or RUNS
+    rows = [_row(run, path, folder) for path, run in records(folder).items()]
     return pd.DataFrame(rows, columns=None if rows else ["template", "suite", "page"])
+
+
+def export(target: Path, folder: Path | None = None) -> int:
+    """Write the table of all runs to a `.csv` or `.parquet` file; return the number of runs.
+
+    Lists and tables within a result are written as JSON. Raises ParameterError for other names.
+    """
+    writers = {".csv": "to_csv", ".parquet": "to_parquet"}
+    if target.suffix not in writers:
+        raise ParameterError(f"target={str(target)!r} is not allowed: use a .csv or .parquet file")
+    runs = load(folder)
+    nested = [name for name in runs if runs[name].map(lambda v: isinstance(v, list | dict)).any()]
+    for name in nested:
+        runs[name] = runs[name].map(json.dumps)
+    mixed = [name for name in runs if runs[name].dtype == object]
+    runs[mixed] = runs[mixed].map(lambda v: v if v is None or v != v else str(v))
+    getattr(runs, writers[target.suffix])(target, index=False)
+    return len(runs)
 
 
 def _row(run: Record, path: Path, folder: Path) -> dict[str, Any]:
@@ -416,3 +444,29 @@ def compare(first: Record, second: Record) -> pd.DataFrame:
     ]
     table = pd.DataFrame(sides, index=["first", "second"], dtype=object).T
     return table[table["first"].ne(table["second"]) & table.notna().any(axis=1)]
+
+
+def benchmarks(path: Path = BENCHMARKS) -> pd.DataFrame:
+    """Return the latest committed benchmark: a row for each figure, beside what is wanted."""
+    rows = []
+    for name, figure in json.loads(path.read_text(encoding="utf-8"))["figures"].items():
+        at_most = "most" in figure
+        wanted = figure["most"] if at_most else figure["least"]
+        reached = figure["median"] <= wanted if at_most else figure["median"] >= wanted
+        rows.append(
+            {
+                "figure": name,
+                "measured": f"{figure['median']:.2f}",
+                "range": f"{figure['low']:.2f} to {figure['high']:.2f}",
+                "n": figure["n"],
+                "wanted": f"at {'most' if at_most else 'least'} {wanted:g}",
+                "": "" if reached else "short",
+            }
+        )
+    return pd.DataFrame(rows).set_index("figure")
+
+
+def benchmark_machine(path: Path = BENCHMARKS) -> str:
+    """Say on what the latest benchmark was measured."""
+    machine = json.loads(path.read_text(encoding="utf-8"))["machine"]
+    return f"{machine['cores']} cores of {machine['cpu']}, torch {machine['torch']}"

@@ -1,15 +1,19 @@
 """The training loop: mixed precision or float32, CPU or GPU, on one path.
 
 fit → the weights of every epoch are judged on the validation split → those that do best there
-give the test figure. Mixed precision follows Micikevicius et al. (2018, arXiv:1710.03740).
+give the test figure. With a checkpoint, an interrupted training goes on after its last whole
+epoch, and ends with the same bits.
+Mixed precision follows Micikevicius et al. (2018, arXiv:1710.03740).
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mlops_lib import checkpoint as checkpoints
 from mlops_lib.batches import Resident
 from mlops_lib.hardware import Place
 from mlops_lib.progress import bar
@@ -141,15 +146,21 @@ def fit(
     lr: float,
     momentum: float = 0.9,
     epochs: int = 1,
+    checkpoint: Path | None = None,
 ) -> Fitted:
     """Train `network` in place, on its device; afterwards it holds the last epoch's weights.
 
     `train` and `val` yield batches of float (N, C, S, S) and int64 labels (N,).
+    What training has to go on from is kept in the file `checkpoint` after each epoch, and taken
+    from there at the start.
     """
-    fitted = Fitted()
     stepper = make_optimizer(optimizer, network, lr, momentum)
     step = Step(network, place, stepper, train.batch)
-    for number in range(1, epochs + 1):
+    settings = {"optimizer": optimizer, "lr": lr, "momentum": momentum, "epochs": epochs}
+    identity = _identity(step, train, settings)
+    fitted = _resume(checkpoint, step, identity)
+    while len(fitted.epochs) < epochs and not fitted.diverged:
+        number = len(fitted.epochs) + 1
         start = time.perf_counter()
         losses = epoch(step, train, number, f"epoch {number}/{epochs}")
         seconds = time.perf_counter() - start
@@ -158,15 +169,77 @@ def fit(
         fitted.epochs.append(Epoch(train_loss, val_loss, val_accuracy, seconds))
         fitted.step_losses += losses
         fitted.images_seen += train.images_in_epoch
+        fitted.diverged = not np.isfinite(train_loss)
+        fitted.graphed |= step.replay is not None
         print(f"epoch {number}/{epochs}: validation accuracy {val_accuracy:.2%}", flush=True)
         if val_accuracy > fitted.best_val_accuracy:
             fitted.best_epoch = number
             fitted.best_weights = copy.deepcopy(network.state_dict())
-        if not np.isfinite(train_loss):
-            fitted.diverged = True
-            break
-    fitted.graphed = step.replay is not None
+        if checkpoint:
+            checkpoints.save(checkpoint, _state(step, fitted, identity))
     return fitted
+
+
+def _identity(step: Step, train: Resident, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what has to be the same for a training to go on with the same bits."""
+    tensors = itertools.chain(step.network.named_parameters(), step.network.named_buffers())
+    return {
+        "layout": [part.name for kind in (Fitted, Epoch) for part in fields(kind)],
+        "torch": str(torch.__version__),
+        **step.place.describe(),
+        "shapes": {name: tuple(tensor.shape) for name, tensor in tensors},
+        "images": len(train),
+        "batch_size": train.batch_size,
+        "seed": train.seed,
+        **settings,
+    }
+
+
+def _generators(place: Place) -> list[torch.Generator]:
+    """Return the random generators that training draws from."""
+    generators = [torch.default_generator]
+    if place.device.type == "cuda":
+        generators.append(torch.cuda.default_generators[torch.cuda.current_device()])
+    return generators
+
+
+def _state(step: Step, fitted: Fitted, identity: dict[str, Any]) -> dict[str, Any]:
+    """Return what a training goes on from, as tensors and plain containers.
+
+    Weights that are the best so far are in it once: they share their memory.
+    """
+    is_best = fitted.best_epoch == len(fitted.epochs)
+    return {
+        "identity": identity,
+        "history": vars(fitted) | {"epochs": [asdict(epoch) for epoch in fitted.epochs]},
+        "weights": fitted.best_weights if is_best else step.network.state_dict(),
+        "optimizer": step.stepper.state_dict(),
+        "scaler": step.scaler.state_dict(),
+        "generators": [generator.get_state() for generator in _generators(step.place)],
+    }
+
+
+def _resume(path: Path | None, step: Step, identity: dict[str, Any]) -> Fitted:
+    """Put a training back to where its checkpoint was written; return its history so far.
+
+    The history is empty, and nothing is changed, where there is no checkpoint of this training.
+    """
+    state = checkpoints.load(path) if path else None
+    if state is None:
+        return Fitted()
+    found = state.get("identity", {})
+    if other := [name for name, value in identity.items() if found.get(name) != value]:
+        print(f"the checkpoint {path} is ignored, it has other {', '.join(other)}", flush=True)
+        return Fitted()
+    step.network.load_state_dict(state["weights"])
+    step.stepper.load_state_dict(state["optimizer"])
+    step.scaler.load_state_dict(state["scaler"])
+    for generator, bits in zip(_generators(step.place), state["generators"], strict=True):
+        generator.set_state(bits)
+    done = [Epoch(**row) for row in state["history"]["epochs"]]
+    epochs = identity["epochs"]
+    print(f"resumed after epoch {len(done)} of {epochs}, interrupted earlier", flush=True)
+    return Fitted(**state["history"] | {"epochs": done})
 
 
 def epoch(step: Step, source: Resident, number: int, title: str = "") -> list[float]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlops_lib import run, suite
+from mlops_lib import grid, run, suite
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -25,7 +25,7 @@ def smoke(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     os.environ.pop("MLOPS_DATA", None)
     slots = run.slots("smoke", suite.load("smoke"), folder)
-    return list(run.execute_all(slots))
+    return list(grid.execute_all(slots))
 
 
 @pytest.fixture(scope="session")

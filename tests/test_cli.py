@@ -67,6 +67,27 @@ def test_status_lists_every_run(mlops, smoke_in_place):
     assert all(line.startswith("done") for line in lines)
 
 
+def test_a_dry_run_says_what_would_run_and_why(mlops, smoke_in_place):
+    done = mlops("run", "smoke", "--dry-run")
+    assert done.exit_code == 0
+    assert done.output.count("skipped") == 5
+    again = mlops("run", "smoke", "--dry-run", "--where", "optimizer=sgd")
+    assert again.output.count("skipped") == 1
+    wrong = mlops("run", "smoke", "--where", "optimizer=x")
+    assert wrong.exit_code == 2
+
+
+def test_runs_are_exported_as_tables(mlops, smoke_in_place, tmp_path):
+    import pandas as pd
+
+    for name, read in (("runs.csv", pd.read_csv), ("runs.parquet", pd.read_parquet)):
+        assert mlops("export", str(tmp_path / name)).exit_code == 0
+        table = read(tmp_path / name)
+        assert len(table) == 5
+        assert table["test_accuracy"].between(0, 1).all()
+    assert mlops("export", str(tmp_path / "runs.xls")).exit_code == 2
+
+
 def test_compare_shows_what_differs(mlops, smoke):
     adam, sgd = (outcome.slot for outcome in smoke[:2])
     text = mlops("compare", str(adam.notebook), str(sgd.record)).output

@@ -5,7 +5,7 @@ from rich.console import Console
 
 from mlops_lib import console
 from mlops_lib.console import RunDisplay, result_line
-from mlops_lib.run import Outcome
+from mlops_lib.grid import Outcome
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def shown(executed):
         with RunDisplay(1, Console(file=text, force_terminal=terminal, width=200)) as display:
             slot, made = executed["q1a"]
             display.start(slot)
-            display.output("epoch 1/1: 50%")
+            display.output(slot, "epoch 1/1: 50%")
             display.finish(finish(slot, made))
         return text.getvalue()
 
@@ -27,9 +27,9 @@ def shown(executed):
 def test_a_log_gets_plain_lines(shown, monkeypatch):
     monkeypatch.setattr(console, "LOG_EVERY_SECONDS", -1)
     lines = shown(terminal=False).splitlines()
-    assert lines[0].startswith("[1/1] q1a  digits, ResNet-18, Adam 0.0003, batch 16")
+    assert lines[0] == "q1a  digits, ResNet-18, Adam 0.0003, batch 16 …"
     assert lines[1].strip() == "epoch 1/1: 50%"
-    assert lines[2].strip().startswith("test accuracy ")
+    assert lines[2].startswith("[1/1] q1a  digits, ResNet-18, Adam 0.0003, batch 16: test acc")
     assert "\x1b" not in "".join(lines)
 
 
@@ -44,6 +44,13 @@ def test_a_terminal_gets_a_bar(shown):
 def test_a_failure_says_where_its_notebook_is(shown):
     text = shown(False, lambda slot, made: Outcome(slot, error="ValueError: no [bold]"))
     assert "FAILED: ValueError: no [bold]; the notebook is kept: " in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, "?"), (3.2, "3 s"), (150, "2 min"), (9000, "2.5 h")]
+)
+def test_durations_are_short(seconds, text):
+    assert console.duration_text(seconds) == text
 
 
 def test_a_result_is_one_line(executed):

@@ -1,9 +1,10 @@
 import json
+import re
 
 import nbformat
 import pytest
 
-from mlops_lib import hardware, record, run, suite
+from mlops_lib import grid, hardware, record, run, suite
 from mlops_lib.params import ParameterError, Q1a
 
 
@@ -56,7 +57,7 @@ def test_figures_are_images(executed):
 
 
 def test_what_is_done_is_skipped(smoke):
-    again = list(run.execute_all([outcome.slot for outcome in smoke]))
+    again = list(grid.execute_all([outcome.slot for outcome in smoke]))
     assert all(outcome.skipped for outcome in again)
     assert [outcome.record for outcome in again] == [outcome.record for outcome in smoke]
 
@@ -65,7 +66,7 @@ def test_a_changed_template_makes_its_runs_stale(executed, monkeypatch):
     slot, _ = executed["q1a"]
     monkeypatch.setattr(record, "key", lambda parameters, template: "f" * 64)
     assert slot.status() == "stale"
-    assert next(run.execute_all([slot])).skipped
+    assert next(grid.execute_all([slot])).skipped
 
 
 def test_a_damaged_record_counts_as_not_done(executed, tmp_path):
@@ -79,13 +80,43 @@ def test_a_damaged_record_counts_as_not_done(executed, tmp_path):
 
 def test_a_run_that_fails_is_kept_and_leaves_the_others_alone(tmp_path, executed):
     bad = suite.Run("q1a", Q1a(dataset="digits", train_size=1500))
-    slots = [run.Slot(bad, tmp_path), executed["q1b"][0]]
+    slots = [run.Slot(bad, tmp_path / "any"), executed["q1b"][0]]
     said = []
-    failed, other = run.execute_all(slots, on_output=said.append)
+    how = grid.Options(on_output=lambda slot, text: said.append(text))
+    failed, other = grid.execute_all(slots, how)
     assert "train_size=1500 is not allowed: the training split holds 1257 images" in failed.error
     assert failed.slot.status() == "failed"
     assert "train_size=1500" in failed.slot.notebook.read_text()
+    title, error = run.failure(failed.slot.notebook)
+    assert title == failed.slot.title
+    assert error == failed.error
+    (row,) = run.failures(tmp_path).itertuples()
+    assert row.command == f"mlops run any --only {bad.slug}"
     assert other.record is not None
+
+
+def test_conditions_choose_runs(tmp_path):
+    slots = run.slots("smoke", suite.load("smoke"), tmp_path)
+    assert len(run.where(slots, [])) == 5
+    assert [s.run.parameters.optimizer for s in run.where(slots, ["optimizer=sgd"])] == ["sgd"]
+    assert len(run.where(slots, ["lr=3e-4"])) == 3
+    assert len(run.where(slots, ["kernel=rbf", "kernel=poly"])) == 2
+    assert run.where(slots, ["kernel=rbf", "optimizer=sgd"]) == []
+
+
+@pytest.mark.parametrize(
+    ("condition", "says"),
+    [
+        ("optimiser=sgd", "did you mean 'optimizer'"),
+        ("optimizer", "write key=value"),
+        ("optimizer=sdg", "optimizer is adam or sgd; did you mean 'sgd'"),
+        ("lr=0.1", "lr is 0.0003"),
+    ],
+)
+def test_a_condition_that_no_run_meets_is_refused(tmp_path, condition, says):
+    slots = run.slots("smoke", suite.load("smoke"), tmp_path)
+    with pytest.raises(ParameterError, match=re.escape(says)):
+        run.where(slots, [condition])
 
 
 def test_a_device_that_is_not_here_is_refused_before_anything_runs(monkeypatch):

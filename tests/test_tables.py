@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -177,3 +179,16 @@ def test_a_page_shows_cells_whole_and_escaped():
     assert "&lt;b&gt;" + "x" * 60 in table.data
     assert "<br>" in table.data
     assert "<b>" not in table.data
+
+
+def test_the_benchmark_says_what_falls_short(tmp_path):
+    figure = {"low": 2.0, "high": 4.0, "n": 5}
+    figures = {
+        "faster": figure | {"median": 3.0, "least": 2.5},
+        "slower": figure | {"median": 3.0, "most": 2.0},
+    }
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps({"figures": figures}))
+    table = tables.benchmarks(path)
+    assert table["wanted"].tolist() == ["at least 2.5", "at most 2"]
+    assert table[""].tolist() == ["", "short"]

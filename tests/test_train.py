@@ -1,13 +1,24 @@
+import functools
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from mlops_lib import train
+from mlops_lib import checkpoint, resnet, train
 from mlops_lib.batches import Preparation, Resident
 from mlops_lib.hardware import Place
 
 CPU = Place(torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks this small gain nothing from two, which wait for each other on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def bright_or_dark(count=64):
@@ -154,3 +165,171 @@ def test_results_have_the_records_fields():
     assert set(results["epochs"][0]) == {"train_loss", "val_loss", "val_accuracy", "seconds"}
     assert results["images_per_second"] == pytest.approx(128 / results["train_seconds"])
     assert results["last_test_accuracy"] == 0.5
+
+
+class Interrupted(BaseException):
+    """What stops a training between an epoch's last step and its checkpoint."""
+
+
+# Best in the first epoch, in the second, in the last: best and latest weights differ or don't.
+ACCURACIES = [(0.9, 0.8, 0.7), (0.7, 0.9, 0.8), (0.7, 0.8, 0.9)]
+SCALED = Place(torch.device("cpu"), torch.float16)
+
+
+def cut_network():
+    """Return a network of cut convolutions on 2x2 and 1x1 maps, which draws random numbers."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.AvgPool2d(14),
+        nn.Conv2d(1, 8, 3, padding=1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.AvgPool2d(2),
+        nn.Conv2d(8, 8, 3, padding=1, bias=False),
+        nn.Flatten(),
+        nn.Dropout(),
+        nn.Linear(8, 10),
+    )
+    assert resnet.remove_dead_taps(network, 1, 28) == {"4": 8 * 8 * 8}
+    return network
+
+
+def attempt(monkeypatch, path, accuracies=(0.7, 0.9, 0.8), stop=None, make=cut_network, **options):
+    """Train a fresh network for three epochs; `stop` interrupts in that epoch."""
+    latest = []
+
+    def epoch(step, source, number, title):
+        losses = real_epoch(step, source, number)
+        if number == stop:
+            raise Interrupted
+        latest.append(number)
+        return losses
+
+    real_epoch, real_validate = train.epoch, train._validate
+    judge = lambda *given: (real_validate(*given)[0], accuracies[latest[-1] - 1])  # noqa: E731
+    network = make()
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "epoch", epoch)
+        patched.setattr(train, "_validate", judge)
+        return network, fit(network, **{"checkpoint": path, "epochs": 3} | options)
+
+
+def same_bits(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def history(fitted):
+    """Return all of a history that does not depend on the clock, weights aside."""
+    epochs = [(e.train_loss, e.val_loss, e.val_accuracy) for e in fitted.epochs]
+    rest = {"epochs": epochs, "best_weights": None}
+    return vars(fitted) | rest
+
+
+def assert_same(found, expected):
+    assert history(found[1]) == history(expected[1])
+    assert same_bits(found[1].best_weights, expected[1].best_weights)
+    assert same_bits(found[0].state_dict(), expected[0].state_dict())
+
+
+@pytest.mark.parametrize("accuracies", ACCURACIES)
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_interrupted_anywhere_training_ends_with_the_same_bits(
+    monkeypatch, tmp_path, capsys, optimizer, accuracies
+):
+    path = tmp_path / "run.pt"
+    options = {"accuracies": accuracies, "optimizer": optimizer}
+    undisturbed = attempt(monkeypatch, None, **options)
+    for stop in (1, 2, 2, 3):
+        with pytest.raises(Interrupted):
+            attempt(monkeypatch, path, stop=stop, **options)
+    measured = [row["seconds"] for row in checkpoint.load(path)["history"]["epochs"]]
+    capsys.readouterr()
+    resumed = attempt(monkeypatch, path, **options)
+    assert "resumed after epoch 2 of 3, interrupted earlier\n" in capsys.readouterr().out
+    assert_same(resumed, undisturbed)
+    assert [epoch.seconds for epoch in resumed[1].epochs[:2]] == measured
+
+
+def test_after_the_last_epoch_nothing_is_trained_again(monkeypatch, tmp_path, capsys):
+    done = attempt(monkeypatch, tmp_path / "run.pt")
+    monkeypatch.setattr(train.Step, "__call__", None)
+    again = attempt(monkeypatch, tmp_path / "run.pt")
+    assert "resumed after epoch 3 of 3" in capsys.readouterr().out
+    assert_same(again, done)
+    assert again[1].epochs == done[1].epochs
+
+
+def test_the_scale_of_losses_is_resumed(monkeypatch, tmp_path):
+    scaler = functools.partial(torch.amp.GradScaler, init_scale=2.0**24, growth_interval=5)
+    monkeypatch.setattr(torch.amp, "GradScaler", scaler)
+    undisturbed = attempt(monkeypatch, None, place=SCALED)
+    with pytest.raises(Interrupted):
+        attempt(monkeypatch, tmp_path / "run.pt", place=SCALED, stop=2)
+    assert checkpoint.load(tmp_path / "run.pt")["scaler"]["scale"] != 2.0**24
+    assert_same(attempt(monkeypatch, tmp_path / "run.pt", place=SCALED), undisturbed)
+
+
+def test_a_diverged_training_stays_so(monkeypatch, tmp_path):
+    settings = {"optimizer": "sgd", "lr": 1e38, "epochs": 3, "checkpoint": tmp_path / "run.pt"}
+    first, again = fit(small_network(), **settings), fit(small_network(), **settings)
+    assert first.diverged
+    assert again.diverged
+    assert len(again.epochs) == 1
+    assert again.epochs[0].seconds == first.epochs[0].seconds
+
+
+def test_best_weights_that_are_the_latest_are_stored_once(monkeypatch, tmp_path):
+    shared = []
+    for name, accuracies in ("best last", (0.7, 0.8, 0.9)), ("best first", (0.9, 0.8, 0.7)):
+        attempt(monkeypatch, tmp_path / name, accuracies)
+        state = checkpoint.load(tmp_path / name)
+        best = state["history"]["best_weights"]["4.weight"]
+        shared.append(state["weights"]["4.weight"].data_ptr() == best.data_ptr())
+    assert shared == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"make": small_network}, "shapes"),
+        ({"place": Place(torch.device("cpu"), torch.bfloat16)}, "amp_dtype"),
+        ({"lr": 0.01}, "lr"),
+        ({"optimizer": "sgd", "epochs": 1}, "optimizer, epochs"),
+    ],
+)
+def test_the_checkpoint_of_another_training_is_ignored(
+    monkeypatch, tmp_path, capsys, options, named
+):
+    path = tmp_path / "run.pt"
+    attempt(monkeypatch, path)
+    expected = attempt(monkeypatch, None, **options)
+    capsys.readouterr()
+    found = attempt(monkeypatch, path, **options)
+    said = capsys.readouterr().out
+    assert f"is ignored, it has other {named}\n" in said
+    assert "resumed" not in said
+    assert_same(found, expected)
+    attempt(monkeypatch, path, **options)
+    assert "resumed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "named"),
+    [("__version__", "0.4.1", "torch"), ("get_num_threads", lambda: 77, "threads")],
+)
+def test_a_checkpoint_of_other_software_or_threads_is_ignored(
+    monkeypatch, tmp_path, capsys, name, value, named
+):
+    expected = attempt(monkeypatch, tmp_path / "run.pt")
+    monkeypatch.setattr(torch, name, value)
+    capsys.readouterr()
+    assert_same(attempt(monkeypatch, tmp_path / "run.pt"), expected)
+    assert f"is ignored, it has other {named}\n" in capsys.readouterr().out
+
+
+def test_a_damaged_checkpoint_is_ignored(monkeypatch, tmp_path, capsys):
+    path = tmp_path / "run.pt"
+    undisturbed = attempt(monkeypatch, path)
+    path.write_bytes(path.read_bytes()[:-100])
+    assert_same(attempt(monkeypatch, path), undisturbed)
+    assert capsys.readouterr().out.count("is ignored, it can't be read") == 1
+    assert len(checkpoint.load(path)["history"]["epochs"]) == 3

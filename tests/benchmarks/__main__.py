@@ -178,6 +178,49 @@ def _cells(path: Path) -> float:
     )
 
 
+MANY = 10_000  # recorded runs
+# The mlops command, or the tables, with runs in another folder; ends with the memory it took.
+OF_MANY = """
+import resource, sys
+from pathlib import Path
+from mlops_lib import cli, tables
+tables.RUNS = Path(sys.argv[1])
+try:
+    tables.load() if sys.argv[2] == "tables" else cli.main(sys.argv[2:])
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, file=sys.stderr)
+"""
+
+
+def many_runs(most: float) -> Figure:
+    """Measure the slowest of dry run, status and tables over 10,000 recorded runs, in seconds."""
+    seconds, gibibytes = {}, 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "many.yaml")
+        seeds = f"{{seed: [{', '.join(map(str, range(MANY)))}]}}"
+        file.write_text(
+            "description: many runs\ngrids:\n  - template: q1b\n"
+            f"    fixed: {{dataset: digits, train_size: 400}}\n    grid: {seeds}\n"
+        )
+        slots = run.slots(str(file), suite.load(str(file)), Path(folder, "runs"))
+        first = run.execute(slots[0])
+        for slot in slots[1:]:
+            parameters = slot.run.parameters.model_dump(mode="json")
+            made = first.model_copy(update={"key": slot.key, "parameters": parameters})
+            record.write(made, slot.record)
+        for words in (["run", str(file), "--dry-run"], ["status", str(file)], ["tables"]):
+            start = time.perf_counter()
+            ended = subprocess.run(
+                [sys.executable, "-c", OF_MANY, str(Path(folder, "runs")), *words],
+                capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            seconds[words[0]] = time.perf_counter() - start
+            gibibytes = max(gibibytes, float(ended.stderr.split()[-1]))
+    return _values(list(seconds.values()), max(seconds.values())) | {
+        "most": most, "each": seconds, "gibibytes": gibibytes,
+    }  # fmt: skip
+
+
 # Name → what measures it.
 FIGURES: dict[str, Callable[[], Figure]] = {
     "ResNet-18, 28x28, batch 16: times the plain loop": lambda: against_plain(3.5, 60, batch=16),
@@ -200,6 +243,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "a q1a run through papermill, beyond training and evaluation (s)": (
         lambda: papermill_overhead(8.0)
     ),
+    "10,000 recorded runs: the slowest of dry run, status and tables (s)": lambda: many_runs(5.0),
     "SVM fit + predict, 49,000 images: times scikit-learn": lambda: svm(6.0),
     "test accuracy, fast and plain: distance of means in spreads over seeds": (
         lambda: same_accuracy(1.0)

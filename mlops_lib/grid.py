@@ -1,0 +1,236 @@
+"""Execute the runs of a suite: in parallel, here or on Dask workers; skip what is done.
+
+Every run is locked while it is executed (the lock ends with the process that holds it), so that
+several runners may work on one suite. Records are written last: a runner that is killed loses
+only the runs that it was executing, and those resume from their last checkpoint.
+"""
+
+from __future__ import annotations
+
+import queue
+import statistics
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from filelock import FileLock, Timeout
+
+from mlops_lib import kernels, run, tables
+from mlops_lib.kernels import Share
+from mlops_lib.params import ParameterError
+from mlops_lib.record import Record
+from mlops_lib.run import UNFINISHED, Performed, Slot, Status, Task
+
+ALONE = "q2"  # a benchmark has the machine for itself
+POLL_SECONDS = 0.5
+MOST_TASKS = 64  # at the scheduler at a time
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one run of a suite ended: its record, or why there is none."""
+
+    slot: Slot
+    skipped: bool = False
+    record: Record | None = None
+    error: str | None = None
+
+
+@dataclass
+class Options:
+    """How to execute a suite."""
+
+    again: frozenset[Status] = UNFINISHED  # runs with this status are executed
+    jobs: int = 1  # runs at a time
+    retries: int = 0  # further attempts at a run that fails
+    timeout: float | None = None  # seconds a run may take
+    fail_fast: bool = False  # start no further run after one that failed
+    scheduler: str | None = None  # address of a Dask scheduler
+    on_start: Callable[[Slot], None] = lambda slot: None
+    on_output: Callable[[Slot, str], None] = lambda slot, text: None
+    stop: threading.Event = field(default_factory=threading.Event)  # start nothing more
+    interrupted: threading.Event = field(default_factory=threading.Event)  # nothing counts any more
+
+
+class Place(Protocol):
+    """Where tasks are performed."""
+
+    jobs: int
+
+    def perform(self, task: Task, on_output: Callable[[str], None]) -> Performed: ...
+
+    def end_kernels(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Here:
+    """Kernels on this machine, its cores and GPUs divided among the jobs."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self.shares: queue.SimpleQueue[Share] = queue.SimpleQueue()
+        for share in kernels.shares(jobs):
+            self.shares.put(share)
+
+    def perform(self, task: Task, on_output: Callable[[str], None]) -> Performed:
+        share = self.shares.get()
+        try:
+            return run.perform(task, share, on_output)
+        finally:
+            self.shares.put(share)
+
+    def end_kernels(self) -> None:
+        kernels.end_all()
+
+    def close(self) -> None:
+        pass
+
+
+class _Workers:
+    """Workers of a Dask cluster: tasks travel there, executed notebooks come back."""
+
+    def __init__(self, address: str) -> None:
+        from distributed import Client
+
+        try:
+            self.client = Client(address, timeout=10, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise ParameterError(f"scheduler={address!r} can't be reached: {error}") from None
+        self.jobs = MOST_TASKS  # the scheduler hands them out as workers come and go
+
+    def perform(self, task: Task, on_output: Callable[[str], None]) -> Performed:
+        needs = {"GPU": 1} if task.parameters.get("device") == "cuda" else None
+        future = self.client.submit(_on_worker, task, self.client.id, pure=False, resources=needs)
+        try:
+            return future.result()
+        except Exception as error:  # whatever befell the workers
+            return Performed(task.notebook, f"{type(error).__name__}: {error}", 0.0)
+
+    def end_kernels(self) -> None:
+        self.client.run(kernels.end_all, self.client.id)
+
+    def close(self) -> None:
+        self.client.close()
+
+
+def _on_worker(task: Task, owner: str) -> Performed:
+    """Perform a task on a Dask worker, with as many threads as it has been given."""
+    from distributed import get_worker
+
+    return run.perform(task, Share(threads=get_worker().state.nthreads, owner=owner))
+
+
+def execute_all(places: list[Slot], options: Options | None = None) -> Iterator[Outcome]:
+    """Execute the runs that are not done; yield each outcome as soon as it is known.
+
+    A run that fails leaves the others alone. Raises ParameterError where the scheduler can't
+    be reached.
+    """
+    options = options or Options()
+    alone = [slot for slot in places if slot.run.template == ALONE]
+    together = [slot for slot in places if slot.run.template != ALONE]
+    for some, jobs in ((together, options.jobs), (alone, 1)):
+        if some:
+            here = _Workers(options.scheduler) if options.scheduler else _Here(jobs)
+            try:
+                yield from _side_by_side(some, here, min(jobs, here.jobs), options)
+            finally:
+                here.close()
+
+
+def _side_by_side(
+    places: list[Slot], here: Place, jobs: int, options: Options
+) -> Iterator[Outcome]:
+    """Execute runs, `jobs` at a time; those that another runner executes are looked at last."""
+    pool = ThreadPoolExecutor(jobs)
+    waiting = {pool.submit(_run_one, slot, here, options) for slot in places}
+    try:
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for outcome in filter(None, (future.result() for future in done)):
+                if isinstance(outcome, Slot):
+                    waiting.add(pool.submit(_run_one, outcome, here, options, patient=True))
+                    continue
+                if outcome.error and options.fail_fast:
+                    options.stop.set()
+                yield outcome
+    finally:  # with runs still going on where the user interrupts
+        if waiting:
+            options.stop.set()
+            options.interrupted.set()
+        while waiting:
+            here.end_kernels()
+            _, waiting = wait(waiting, timeout=POLL_SECONDS)
+        pool.shutdown()
+
+
+def _run_one(
+    slot: Slot, here: Place, options: Options, patient: bool = False
+) -> Outcome | Slot | None:
+    """Execute a run unless it is done; return its slot if another runner is at it.
+
+    `patient` waits for the other runner. None: nothing more is to be started.
+    """
+    lock = FileLock(slot.lock)
+    try:
+        slot.lock.parent.mkdir(parents=True, exist_ok=True)
+        while not options.stop.is_set():
+            with suppress(Timeout), lock.acquire(timeout=POLL_SECONDS if patient else 0):
+                if slot.status() not in options.again:
+                    return Outcome(slot, skipped=True, record=slot.read())
+                return _attempt(slot, here, options)
+            if not patient:
+                return slot
+    except OSError as error:
+        return Outcome(slot, error=f"{error.filename or slot.notebook}: {error.strerror or error}")
+    return None
+
+
+def _attempt(slot: Slot, here: Place, options: Options) -> Outcome:
+    """Execute a run, again where it fails and that is asked for, and keep what came out."""
+    options.on_start(slot)
+    task = Task.of(slot, options.timeout)
+    performed = here.perform(task, lambda text: options.on_output(slot, text))
+    for attempt in range(options.retries):
+        if performed.error is None or options.stop.is_set():
+            break
+        options.on_output(slot, f"attempt {attempt + 2}, after {performed.error}")
+        performed = here.perform(task, lambda text: options.on_output(slot, text))
+    if options.interrupted.is_set() and performed.error is not None:
+        return Outcome(slot, error="interrupted")
+    return Outcome(slot, record=run.keep(slot, performed), error=performed.error)
+
+
+def estimates(places: list[Slot]) -> dict[Slot, float]:
+    """Estimate the seconds of runs from the recorded runs that are like them.
+
+    Like: the same template and model or kernel. A training grows with epochs and images, an SVM
+    search with candidates and the square of images.
+    """
+    rates: dict[tuple, list[float]] = {}
+    for made in tables.records().values():
+        rate = made.duration_seconds / _work(made.parameters)
+        rates.setdefault(_kind(made.template, made.parameters), []).append(rate)
+    asked = {slot: slot.run.parameters.model_dump() for slot in places}
+    kinds = {slot: _kind(slot.run.template, asked[slot]) for slot in places}
+    return {
+        slot: statistics.median(rates[kinds[slot]]) * _work(asked[slot])
+        for slot in places
+        if kinds[slot] in rates
+    }
+
+
+def _kind(template: str, parameters: dict[str, Any]) -> tuple:
+    return template, parameters.get("model") or parameters["kernel"], parameters.get("input_size")
+
+
+def _work(parameters: dict[str, Any]) -> float:
+    images = parameters["train_size"] or 49_000
+    if "epochs" in parameters:
+        return parameters["epochs"] * images
+    degrees = len(parameters["degree"]) if parameters["kernel"] == "poly" else 1
+    return len(parameters["C"]) * degrees * len(parameters["gamma"]) * images**2

@@ -1,0 +1,315 @@
+"""Suites executed for real, disturbed in every way, on tiny SVM runs of the 8x8 digits."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from mlops_lib import grid, kernels, record, run, suite
+from mlops_lib.grid import Options
+from mlops_lib.params import Q2, ParameterError, Q1a, Q1b
+from mlops_lib.record import Record
+from mlops_lib.run import Performed
+
+KILLS = 10
+# The mlops command with its runs in another folder.
+RUNNER = (
+    "import sys; from pathlib import Path; from mlops_lib import cli, tables; "
+    "tables.RUNS = Path(sys.argv[1]); cli.main(sys.argv[2:])"
+)
+
+
+def tiny(count):
+    """Return that many runs of less than a second each."""
+    return [
+        suite.Run("q1b", Q1b(dataset="digits", train_size=200, C=0.5 + 0.1 * number))
+        for number in range(count)
+    ]
+
+
+def written(path, count):
+    """Write a suite file of tiny runs."""
+    values = ", ".join(f"[{run.parameters.C[0]}]" for run in tiny(count))
+    path.write_text(
+        "description: tiny runs\n"
+        "grids:\n"
+        "  - template: q1b\n"
+        "    fixed: {dataset: digits, train_size: 200}\n"
+        f"    grid: {{C: [{values}]}}\n"
+    )
+    return path
+
+
+def places(folder, count):
+    return run.slots("tiny", tiny(count), folder)
+
+
+def start(folder, *words):
+    return subprocess.Popen(
+        [sys.executable, "-c", RUNNER, str(folder), *map(str, words)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def assert_gone(processes):
+    """Check that processes end within 10 s; what waits for its parent to notice has ended."""
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def outcome_of(made: Record):
+    """Return what a repeated run must give again: all but times and places."""
+
+    def timeless(value):
+        if isinstance(value, dict):
+            return {k: timeless(v) for k, v in value.items() if "seconds" not in k}
+        return [timeless(item) for item in value] if isinstance(value, list) else value
+
+    return made.key, made.parameters, timeless(made.results)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Return what every tiny run gives when nothing disturbs it, by its slug."""
+    slots = places(tmp_path_factory.mktemp("undisturbed"), 60)
+    outcomes = list(grid.execute_all(slots, Options(jobs=2)))
+    assert all(outcome.error is None for outcome in outcomes)
+    return {outcome.slot.run.slug: outcome_of(outcome.record) for outcome in outcomes}
+
+
+def assert_all_done(slots, undisturbed):
+    for slot in slots:
+        assert slot.status() == "done", slot.title
+        assert outcome_of(record.read(slot.record)) == undisturbed[slot.run.slug]
+    left = [path for path in slots[0].folder.rglob("*") if path.name.startswith(".")]
+    assert not left
+
+
+def test_jobs_divide_the_machine(tmp_path):
+    shares = kernels.shares(2)
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) > 1:
+        assert set(shares[0].cores).isdisjoint(shares[1].cores)
+    assert all(share.threads == max(1, len(cores) // 2) for share in shares)
+    outcomes = list(grid.execute_all(places(tmp_path, 2), Options(jobs=2)))
+    assert {outcome.record.environment["cores"] for outcome in outcomes} == {shares[0].threads}
+
+
+def test_each_of_several_gpus_has_its_own_job(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(kernels.hardware, "cuda_count", lambda: 2)
+    assert [share.gpu for share in kernels.shares(3)] == ["0", "1", "0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert [share.gpu for share in kernels.shares(2)] == ["3", "5"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert [share.gpu for share in kernels.shares(2)] == [None, None]
+
+
+class Recorder:
+    """A place that performs nothing and remembers how many tasks it had at a time."""
+
+    def __init__(self, answers=()):
+        self.jobs, self.answers = 64, list(answers)
+        self.now, self.most, self.tasks = 0, {}, []
+
+    def perform(self, task, on_output):
+        self.tasks.append(task)
+        self.now += 1
+        self.most[task.template] = max(self.now, self.most.get(task.template, 0))
+        time.sleep(0.05)
+        self.now -= 1
+        return self.answers.pop(0) if self.answers else Performed("{}", "made up", 0.0)
+
+    def end_kernels(self):
+        pass
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    recorder = Recorder()
+    monkeypatch.setattr(grid, "_Here", lambda jobs: recorder)
+    return recorder
+
+
+def test_benchmarks_run_alone_and_last(tmp_path, recorder):
+    runs = [suite.Run("q2", Q2(seed=seed)) for seed in range(3)] + tiny(4)
+    list(grid.execute_all(run.slots("mixed", runs, tmp_path), Options(jobs=4)))
+    assert recorder.most["q1b"] > 1
+    assert recorder.most["q2"] == 1
+    assert [task.template for task in recorder.tasks][-3:] == ["q2"] * 3
+
+
+def test_a_failed_run_is_tried_again_as_often_as_asked(tmp_path, recorder):
+    (outcome,) = grid.execute_all(places(tmp_path, 1), Options(retries=2))
+    assert len(recorder.tasks) == 3
+    assert outcome.error == "made up"
+    assert outcome.slot.status() == "failed"
+
+
+def test_fail_fast_starts_nothing_more(tmp_path, recorder):
+    outcomes = list(grid.execute_all(places(tmp_path, 9), Options(fail_fast=True)))
+    assert len(outcomes) == len(recorder.tasks) <= 3
+    assert len(list(grid.execute_all(places(tmp_path, 9), Options()))) == 9
+
+
+def test_a_run_that_takes_too_long_is_ended(tmp_path):
+    runs = [suite.Run("q1a", Q1a(dataset="digits", epochs=10_000)), *tiny(1)]
+    slots = run.slots("slow", runs, tmp_path)
+    late, good = grid.execute_all(slots, Options(timeout=15))
+    assert late.error == "stopped after 15 s (--timeout)"
+    assert late.slot.status() == "failed"
+    assert good.record is not None
+
+
+def test_suites_share_their_runs(tmp_path):
+    (first,) = grid.execute_all(run.slots("one", tiny(1), tmp_path))
+    (slot,) = run.slots("two", tiny(1), tmp_path)
+    assert slot.record == first.slot.record
+    assert next(grid.execute_all([slot])).skipped
+
+
+def test_a_killed_runner_leaves_no_process_and_costs_nothing_that_was_done(tmp_path, undisturbed):
+    chance = random.Random(0)
+    file = written(tmp_path / "tiny.yaml", 60)
+    slots = places(tmp_path / "runs", 60)
+    done = {}
+    for number in range(KILLS):
+        runner = start(tmp_path / "runs", "run", file, "--jobs", "2")
+        if number % 2:  # every other one is killed after its first run, the others earlier
+            next(line for line in runner.stdout if " s in all" in line)
+        time.sleep(chance.uniform(0, 3))
+        children = psutil.Process(runner.pid).children(recursive=True)
+        runner.kill()
+        runner.wait()
+        assert_gone(children)
+        for path, content in done.items():
+            assert path.read_bytes() == content  # was not run a second time
+        done = {slot.record: slot.record.read_bytes() for slot in slots if slot.status() == "done"}
+    assert done
+    runner = start(tmp_path / "runs", "run", file, "--jobs", "2")
+    assert runner.wait(timeout=120) == 0, runner.stdout.read()
+    assert_all_done(slots, undisturbed)
+
+
+def test_a_killed_kernel_costs_its_run_alone(tmp_path, undisturbed):
+    chance = random.Random(0)
+    slots = places(tmp_path, 12)
+    finished = threading.Event()
+
+    def kill_kernels():
+        for _ in range(KILLS):
+            time.sleep(chance.uniform(0.2, 1.5))
+            kernels.end_all()
+        finished.set()
+
+    killer = threading.Thread(target=kill_kernels)
+    killer.start()
+    errors = [outcome.error for outcome in grid.execute_all(slots, Options(jobs=2))]
+    while not finished.is_set():  # kills what is repeated, too
+        errors += [outcome.error for outcome in grid.execute_all(slots, Options(jobs=2))]
+    killer.join()
+    assert any(
+        "the kernel ended before the notebook did" in error for error in filter(None, errors)
+    )
+    list(grid.execute_all(slots, Options(jobs=2)))
+    assert_all_done(slots, undisturbed)
+
+
+def test_an_interrupted_runner_says_how_to_go_on(tmp_path):
+    file = written(tmp_path / "tiny.yaml", 12)
+    runner = start(tmp_path / "runs", "run", file)
+    while "…" not in runner.stdout.readline():
+        pass
+    children = psutil.Process(runner.pid).children(recursive=True)
+    runner.send_signal(signal.SIGINT)
+    assert runner.wait(timeout=20) == 130
+    assert "run it again to go on" in runner.stdout.read()
+    assert_gone(children)
+
+
+def test_two_runners_share_a_suite(tmp_path, undisturbed):
+    file = written(tmp_path / "tiny.yaml", 6)
+    runners = [start(tmp_path / "runs", "run", file) for _ in range(2)]
+    texts = [runner.communicate(timeout=120)[0] for runner in runners]
+    assert [runner.returncode for runner in runners] == [0, 0], texts
+    assert sum(text.count(" s in all") for text in texts) == 6
+    assert_all_done(places(tmp_path / "runs", 6), undisturbed)
+
+
+def test_workers_of_a_cluster_give_the_same_records(tmp_path, undisturbed):
+    from distributed import Client, LocalCluster
+
+    chance = random.Random(0)
+    slots = places(tmp_path, 60)
+    over = threading.Event()
+    killed = []
+    with (
+        LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+
+        def kill_workers():
+            while len(killed) < KILLS and not over.wait(chance.uniform(1, 5)):
+                for pid in list(client.run(os.getpid, on_error="ignore").values())[:1]:
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+
+        killer = threading.Thread(target=kill_workers)
+        killer.start()
+        how = Options(jobs=64, scheduler=cluster.scheduler_address)
+        outcomes = list(grid.execute_all(slots, how))
+        over.set()
+        killer.join()
+    assert len(outcomes) == 60
+    assert len(killed) >= 3
+    failed = [outcome for outcome in outcomes if outcome.error]
+    if failed:  # lost more workers than Dask allows a task
+        list(grid.execute_all(slots))
+    assert_all_done(slots, undisturbed)
+
+
+def test_a_scheduler_that_does_not_answer_is_named(tmp_path):
+    with pytest.raises(ParameterError, match=r"scheduler='tcp://127.0.0.1:9'"):
+        list(grid.execute_all(places(tmp_path, 1), Options(scheduler="tcp://127.0.0.1:9")))
+
+
+def test_a_full_disk_is_said_and_what_was_done_stays(tmp_path, undisturbed):
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", small])
+    if mounted.returncode:
+        pytest.skip("a small file system can't be mounted here")
+    try:
+        slots = places(small, 12)
+        outcomes = list(grid.execute_all(slots))
+        full = [outcome for outcome in outcomes if outcome.error]
+        good = [outcome.slot for outcome in outcomes if not outcome.error]
+        assert full
+        assert good
+        assert all("No space left on device" in outcome.error for outcome in full)
+        assert_all_done(good, undisturbed)
+        subprocess.run(["mount", "-o", "remount,ro", small], check=True)
+        (outcome,) = grid.execute_all([full[0].slot])
+        assert "Read-only file system" in outcome.error
+        assert_all_done(good, undisturbed)
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_times_are_estimated_from_runs_like_it(tmp_path, monkeypatch):
+    (done,) = grid.execute_all(places(tmp_path, 1))
+    monkeypatch.setattr(run.tables, "RUNS", tmp_path)
+    longer = suite.Run("q1b", Q1b(dataset="digits", train_size=400, C=(1, 2)))
+    unlike = suite.Run("q1b", Q1b(dataset="digits", kernel="poly"))
+    slots = run.slots("more", [longer, unlike], tmp_path)
+    seconds = grid.estimates(slots)
+    assert seconds == {slots[0]: pytest.approx(8 * done.record.duration_seconds)}
