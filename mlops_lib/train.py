@@ -175,7 +175,7 @@ def fit(
         if val_accuracy > fitted.best_val_accuracy:
             fitted.best_epoch = number
             fitted.best_weights = copy.deepcopy(network.state_dict())
-        if checkpoint:
+        if checkpoint and epochs > 1:  # a single epoch leaves little to lose after it
             checkpoints.save(checkpoint, _state(step, fitted, identity))
     return fitted
 

@@ -1,6 +1,7 @@
 """What several tests share: tiny data, and one executed smoke run of each kind."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from mlops_lib import grid, run, suite
 
+os.environ["MLOPS_CHECKPOINTS"] = tempfile.mkdtemp(prefix="mlops-checkpoints-")
 PROJECT = Path(__file__).resolve().parents[1]
 
 
