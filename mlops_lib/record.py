@@ -25,7 +25,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mlops_lib import checkpoint, hardware
-from mlops_lib.params import TEMPLATES, Parameters, first_problem, shown
+from mlops_lib.params import TEMPLATES, Parameters, first_problem
 
 MIME = "application/vnd.mlops-record+json"
 PROJECT = Path(__file__).resolve().parents[1]
@@ -74,6 +74,7 @@ class _Scored(BaseModel):
 
     test_accuracy: Share
     confusion_matrix: list[list[Count]]
+    train_images: Count | None = None
 
     @model_validator(mode="after")
     def _is_square(self) -> _Scored:
@@ -87,6 +88,7 @@ class _Trained(_Scored):
     train_seconds: Amount
     images_per_second: Amount
     flops: Amount
+    peak_share: Amount | None = None
 
 
 class _Fitted(_Scored):
@@ -250,6 +252,9 @@ def read(path: Path) -> Record:
         if path.suffix == ".ipynb":
             content = _shown_record(content)
         found = Record.model_validate(content)
+        # In the form that runs write; a parameter that the template got later has its default.
+        parameters = TEMPLATES[found.template](**found.parameters).model_dump(mode="json")
+        found = found.model_copy(update={"parameters": parameters})
         _check(found)
     except ValidationError as error:
         raise RecordError(f"{path} holds no record: {first_problem(error)}") from None
@@ -260,13 +265,6 @@ def read(path: Path) -> Record:
 
 def _check(found: Record) -> None:
     """Raise ValueError where a record holds what no run of its template writes."""
-    parameters = TEMPLATES[found.template](**found.parameters).model_dump(mode="json")
-    for name, value in found.parameters.items():
-        if value != parameters[name]:
-            raise RecordError(
-                f"parameters.{name}={shown(value)} is not allowed: "
-                f"it should be {parameters[name]!r}"
-            )
     for place, model in (("results", RESULTS[found.template]), ("environment", _Machine)):
         try:
             model.model_validate(getattr(found, place))

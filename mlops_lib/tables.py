@@ -102,15 +102,16 @@ def export(target: Path, folder: Path | None = None) -> int:
 def _row(run: Record, path: Path, folder: Path) -> dict[str, Any]:
     """Flatten a record; the epochs of a training become their number."""
     relative = path.relative_to(folder)
-    row = {
+    row = {  # what a record says can't take the place of what it is called
+        **run.results,
+        **run.parameters,
+        **run.environment,
+        "train_images": run.results.get("train_images") or run.parameters["train_size"] or 49_000,
+        "duration_seconds": run.duration_seconds,
         "template": run.template,
         "suite": relative.parts[0],
         "page": relative.with_suffix("").as_posix(),
         "title": run_title(run.parameters),
-        **run.results,
-        **run.parameters,
-        **run.environment,
-        "duration_seconds": run.duration_seconds,
     }
     best = run.results.get("best", {})
     return row | {f"best_{name}": value for name, value in best.items()}

@@ -353,15 +353,19 @@ def assert_is_refused_or_shown(path, content):
     except record.RecordError as error:
         assert_is_clear(error, path.name)
         return
-    for part in ("parameters", "results", "environment"):
+    for part in ("results", "environment"):
         assert repr(getattr(made, part)) == repr(content[part])
+    assert made.parameters == TEMPLATES[made.template](**content["parameters"]).model_dump(
+        mode="json"
+    )
     record.write(made, path.with_suffix(".json"))
-    assert repr(record.read(path.with_suffix(".json"))) == repr(made)
+    assert record.read(path.with_suffix(".json")).model_dump() == made.model_dump(mode="json")
     runs = tables.load(path.parents[2])
     pages = [made._repr_mimebundle_()["text/html"], tables.overview(runs).data]
     pages += [tables.page(table(runs)).data for table in (tables.q1a, tables.q1b, tables.q2)]
     pages += [f(runs).data for f in (tables.finding_q1a, tables.finding_q1b, tables.finding_q2)]
-    assert "<script" not in "".join([*pages, *tables.headlines(runs).values()])
+    assert tables.headlines(runs)["runs"] == "1"  # text, which Sphinx escapes
+    assert "<script" not in "".join(pages)
     assert 'href="runs/suite/q1/run.html"' in pages[1]
 
 
@@ -424,12 +428,12 @@ def test_notebooks_of_another_shape_hold_no_record(tmp_path, cells):
 
 
 @pytest.mark.parametrize(
-    "correct", ["", "0A", "0A=", "0A==0A==", "8A==", "?A==", "0AA=", None, 5, "é"]
+    "correct", ["", "0A", "0A=", "0A==0A==", "?A==", "0AA=", None, 5, "é"]
 )
-def test_answers_that_do_not_agree_with_the_matrix_are_refused(correct):
+def test_answers_that_are_not_a_bit_an_image_are_refused(correct):
     results = found("q1a")["results"]
     assert record.unpack_correct(results).tolist() == [True, True, False, True]
-    with pytest.raises(record.RecordError, match=r"results\.correct does not agree"):
+    with pytest.raises(record.RecordError, match=r"results\.correct should be"):
         record.unpack_correct(results | {"correct": correct})
 
 
