@@ -19,7 +19,7 @@ from mlops_lib.stats import wilson
 
 RUNS = record.BOOK / "runs"
 PUBLISHED = record.BOOK / "published"
-BENCHMARKS = record.PROJECT / "tests" / "benchmarks" / "result.json"
+BENCHMARKS = record.BOOK / "benchmarks.json"
 NOT_RUN = "not run"
 NOT_STATED = "not stated"
 PUBLISHED_EPOCHS = {"mnist": 5, "fashion_mnist": 10}  # report B; report A states none
@@ -459,6 +459,7 @@ def benchmarks(path: Path = BENCHMARKS) -> pd.DataFrame:
                 "measured": f"{figure['median']:.2f}",
                 "range": f"{figure['low']:.2f} to {figure['high']:.2f}",
                 "n": figure["n"],
+                "commit": (figure.get("commit") or "")[:7],
                 "wanted": f"at {'most' if at_most else 'least'} {wanted:g}",
                 "": "" if reached else "short",
             }

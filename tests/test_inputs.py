@@ -427,9 +427,7 @@ def test_notebooks_of_another_shape_hold_no_record(tmp_path, cells):
         assert_is_clear(caught.value, "run.ipynb", "holds no record")
 
 
-@pytest.mark.parametrize(
-    "correct", ["", "0A", "0A=", "0A==0A==", "?A==", "0AA=", None, 5, "é"]
-)
+@pytest.mark.parametrize("correct", ["", "0A", "0A=", "0A==0A==", "?A==", "0AA=", None, 5, "é"])
 def test_answers_that_are_not_a_bit_an_image_are_refused(correct):
     results = found("q1a")["results"]
     assert record.unpack_correct(results).tolist() == [True, True, False, True]

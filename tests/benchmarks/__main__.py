@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 from measure import Contender, ratio, rounds
 
-from mlops_lib import hardware, record, run, suite
+from mlops_lib import hardware, record, run, suite, tables
 from mlops_lib.params import Q1a
 
 ROUNDS = 5
 Figure = dict[str, Any]
-RESULT = Path(__file__).with_name("result.json")
+RESULT = tables.BENCHMARKS
 
 
 def against_plain(least: float, steps: int, **options: object) -> Figure:
