@@ -272,7 +272,8 @@ def _check(found: Record) -> None:
             raise RecordError(first_problem(error, place)) from None
     if "correct" in found.results:
         unpack_correct(found.results)
-    found.model_dump(mode="json")  # refuses what is nested too deeply to be written again
+    # It can be written again: it is not nested too deeply, and every character can be encoded.
+    json.dumps(found.model_dump(mode="json"), ensure_ascii=False).encode()
 
 
 def _shown_record(notebook: dict[str, Any]) -> dict[str, Any]:
