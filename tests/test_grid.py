@@ -179,13 +179,13 @@ def test_suites_share_their_runs(tmp_path):
 
 def test_a_killed_runner_leaves_no_process_and_costs_nothing_that_was_done(tmp_path, undisturbed):
     chance = random.Random(0)
-    file = written(tmp_path / "tiny.yaml", 60)
-    slots = places(tmp_path / "runs", 60)
+    file = written(tmp_path / "tiny.yaml", 30)
+    slots = places(tmp_path / "runs", 30)
     done = {}
     for number in range(KILLS):
         runner = start(tmp_path / "runs", "run", file, "--jobs", "2")
         if number % 2:  # every other one is killed after its first run, the others earlier
-            next(line for line in runner.stdout if " s in all" in line)
+            next((line for line in runner.stdout if " s in all" in line), None)
         time.sleep(chance.uniform(0, 3))
         children = psutil.Process(runner.pid).children(recursive=True)
         runner.kill()
