@@ -147,13 +147,16 @@ def _side_by_side(
 ) -> Iterator[Outcome]:
     """Execute runs, `jobs` at a time; those that another runner executes are looked at last."""
     pool = ThreadPoolExecutor(jobs)
-    waiting = {pool.submit(_run_one, slot, here, options) for slot in places}
+    started = [pool.submit(_run_one, slot, here, options) for slot in places]
+    waiting = set(started)
     try:
         while waiting:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for outcome in filter(None, (future.result() for future in done)):
+            in_order = sorted(done, key=started.index)
+            for outcome in filter(None, (future.result() for future in in_order)):
                 if isinstance(outcome, Slot):
-                    waiting.add(pool.submit(_run_one, outcome, here, options, patient=True))
+                    started.append(pool.submit(_run_one, outcome, here, options, patient=True))
+                    waiting.add(started[-1])
                     continue
                 if outcome.error and options.fail_fast:
                     options.stop.set()

@@ -120,6 +120,7 @@ def prepare(device: str = "auto", amp: str = "auto", input_size: int = 28, seed:
     cuda = device != "cpu" and torch.cuda.is_available()
     allocator = "glibc, freed memory kept on huge pages" if keep_memory() else "default"
     torch.backends.cudnn.benchmark = True  # batches have one size: the fastest kernels are sought
+    torch.set_num_threads(torch.get_num_threads())  # MKL then rounds as where a runner sets them
     torch.manual_seed(seed)
     where = torch.device("cuda" if cuda else "cpu")
     return Place(where, _amp_dtype(amp, cuda, input_size), allocator)

@@ -67,6 +67,12 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+class _Best(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    C: Amount
+
+
 class _Scored(BaseModel):
     """The results that every record which is read must hold; others are kept as they are."""
 
@@ -75,6 +81,7 @@ class _Scored(BaseModel):
     test_accuracy: Share
     confusion_matrix: list[list[Count]]
     train_images: Count | None = None
+    best: dict[str, Any] = {}
 
     @model_validator(mode="after")
     def _is_square(self) -> _Scored:
@@ -93,7 +100,7 @@ class _Trained(_Scored):
 
 class _Fitted(_Scored):
     fit_seconds: Amount
-    best: dict[str, float | str | None]
+    best: _Best
 
 
 class _Machine(BaseModel):

@@ -94,7 +94,15 @@ def failure(notebook: Path) -> tuple[str, str]:
         content = json.loads(notebook.read_text(encoding="utf-8"))
         title = "".join(_heading(content)["source"]).partition("\n")[0].removeprefix("# ")
         outputs = [output for cell in content["cells"] for output in cell.get("outputs", ())]
-    except (OSError, ValueError, KeyError, TypeError, StopIteration):
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        StopIteration,
+    ):
         return notebook.stem, "the notebook can't be read"
     errors = [output for output in outputs if output.get("output_type") == "error"]
     if not errors:

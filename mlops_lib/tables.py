@@ -102,10 +102,14 @@ def export(target: Path, folder: Path | None = None) -> int:
 def _row(run: Record, path: Path, folder: Path) -> dict[str, Any]:
     """Flatten a record; the epochs of a training become their number."""
     relative = path.relative_to(folder)
-    row = {  # what a record says can't take the place of what it is called
+    best = run.results.get("best", {})
+    return {  # in this order: nothing that a record says takes the place of what follows it
+        **run.environment,
+        **{f"best_{name}": value for name, value in best.items()},
         **run.results,
         **run.parameters,
-        **run.environment,
+        "device": run.environment["device"],
+        "device_name": run.environment["device_name"],
         "train_images": run.results.get("train_images") or run.parameters["train_size"] or 49_000,
         "duration_seconds": run.duration_seconds,
         "template": run.template,
@@ -113,8 +117,6 @@ def _row(run: Record, path: Path, folder: Path) -> dict[str, Any]:
         "page": relative.with_suffix("").as_posix(),
         "title": run_title(run.parameters),
     }
-    best = run.results.get("best", {})
-    return row | {f"best_{name}": value for name, value in best.items()}
 
 
 def select(runs: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
@@ -315,7 +317,7 @@ def overview(runs: pd.DataFrame, template: str | None = None) -> HTML:
     for run in (select(runs, template=template) if template else runs).to_dict("records"):
         seconds = run["fit_seconds"] if run["template"] == "q1b" else run["train_seconds"]
         values = [
-            f'<a href="runs/{run["page"]}.html">{html.escape(run["title"])}</a>',
+            f'<a href="runs/{html.escape(run["page"])}.html">{html.escape(run["title"])}</a>',
             html.escape(run["suite"]),
             f"{run['train_images']:,.0f}",
             accuracy_text(run),

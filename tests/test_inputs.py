@@ -376,7 +376,7 @@ def place(tmp_path):
     return folder
 
 
-@settings(EXAMPLES, max_examples=300)
+@settings(EXAMPLES, max_examples=200)
 @given(content=records(), in_notebook=st.booleans())
 def test_records(place, content, in_notebook):
     path = place / ("run.ipynb" if in_notebook else "run.json")
@@ -402,6 +402,31 @@ def test_files_that_should_be_records(place, draw, in_notebook):
             with contextlib.suppress(Exception):
                 content = content["cells"][-1]["outputs"][-1]["data"][record.MIME]
     assert_is_refused_or_shown(path, content)
+
+
+@pytest.mark.parametrize(
+    ("template", "part", "name", "value"),
+    [
+        ("q1a", "results", "best", SCRIPT),
+        ("q1b", "results", "best", {"degree": 2}),
+        ("q1b", "results", "best", {"C": SCRIPT}),
+        ("q1b", "results", "train_images", "many"),
+        ("q1a", "results", "test_accuracy", float("nan")),
+        ("q1a", "results", "confusion_matrix", [[1, 2], [3]]),
+        ("q1a", "parameters", "optimizer", SCRIPT),
+        ("q2", "environment", "device", SCRIPT),
+        ("q2", "environment", "commit", "\ud800"),
+        ("q2", "environment", "x", deep(300)),
+    ],
+)
+def test_records_that_tables_could_not_show_are_refused(tmp_path, template, part, name, value):
+    content = found(template)
+    content[part][name] = value
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(record.RecordError) as caught:
+        record.read(path)
+    assert_is_clear(caught.value, "run.json", "holds no record")
 
 
 @pytest.mark.parametrize("suffix", [".json", ".ipynb"])

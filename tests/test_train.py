@@ -293,7 +293,7 @@ def test_best_weights_that_are_the_latest_are_stored_once(monkeypatch, tmp_path)
         ({"make": small_network}, "shapes"),
         ({"place": Place(torch.device("cpu"), torch.bfloat16)}, "amp_dtype"),
         ({"lr": 0.01}, "lr"),
-        ({"optimizer": "sgd", "epochs": 1}, "optimizer, epochs"),
+        ({"optimizer": "sgd", "epochs": 2}, "optimizer, epochs"),
     ],
 )
 def test_the_checkpoint_of_another_training_is_ignored(
