@@ -148,14 +148,8 @@ def export(target: Path) -> None:
 def data(names: tuple[str, ...]) -> None:
     """Fetch and verify the datasets NAMES (all that the reports use, where none is named)."""
     from mlops_lib import data as datasets
-    from mlops_lib.params import ParameterError, nearest
 
     for name in names or ("mnist", "fashion_mnist"):
-        known = list(datasets.TORCHVISION_CLASS)
-        if name not in known:
-            raise ParameterError(
-                f"dataset={name!r} is not allowed: use {', '.join(known)}{nearest(name, known)}"
-            )
         paths = datasets.fetch(name, click.echo)
         click.echo(f"{name}: four files in {paths[0].parent}, as published (SHA-256)")
 

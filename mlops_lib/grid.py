@@ -147,16 +147,18 @@ def _side_by_side(
 ) -> Iterator[Outcome]:
     """Execute runs, `jobs` at a time; those that another runner executes are looked at last."""
     pool = ThreadPoolExecutor(jobs)
-    started = [pool.submit(_run_one, slot, here, options) for slot in places]
+    submitted = [pool.submit(_run_one, slot, here, options) for slot in places]
+    started = {future: number for number, future in enumerate(submitted)}
     waiting = set(started)
     try:
         while waiting:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            in_order = sorted(done, key=started.index)
+            in_order = sorted(done, key=started.get)
             for outcome in filter(None, (future.result() for future in in_order)):
                 if isinstance(outcome, Slot):
-                    started.append(pool.submit(_run_one, outcome, here, options, patient=True))
-                    waiting.add(started[-1])
+                    again = pool.submit(_run_one, outcome, here, options, patient=True)
+                    started[again] = len(started)
+                    waiting.add(again)
                     continue
                 if outcome.error and options.fail_fast:
                     options.stop.set()

@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jupyter_client.manager import AsyncKernelManager, KernelManager
+from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
 from jupyter_client.utils import run_sync
 
 from mlops_lib import hardware
 
-_live: dict[KernelManager, str] = {}  # kernels of this process, and whom they work for
+_live: dict[_Manager, str] = {}  # kernels of this process, and whom they work for
 _starting = threading.Lock()
 
 
@@ -34,7 +34,7 @@ _starting = threading.Lock()
 class Share:
     """The part of a machine that a kernel may use."""
 
-    threads: int
+    threads: int  # at most; fewer where torch or OMP_NUM_THREADS would take fewer
     cores: tuple[int, ...] = ()  # empty: any
     gpu: str | None = None  # as CUDA_VISIBLE_DEVICES names it; None: as it is set already
     owner: str = ""
@@ -42,10 +42,7 @@ class Share:
 
 def shares(jobs: int) -> list[Share]:
     """Divide this machine's cores, and its GPUs where there are several, among jobs."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-    else:
-        cores = list(range(os.cpu_count() or 1))
+    cores = hardware.cores()
     each = max(1, len(cores) // jobs)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     gpus = visible.split(",") if visible else list(map(str, range(hardware.cuda_count())))
@@ -62,9 +59,7 @@ def shares(jobs: int) -> list[Share]:
 def end_all(owner: str = "") -> None:
     """Kill the kernels that this process has started (for `owner`, on a Dask worker)."""
     for manager in [manager for manager, whose in list(_live.items()) if whose == owner]:
-        process = getattr(manager.provisioner, "process", None)
-        if process is not None:
-            process.kill()
+        manager.end()
 
 
 def available() -> bool:
@@ -83,7 +78,7 @@ def start_server() -> None:
 
 
 @contextmanager
-def forked(directory: Path, share: Share | None = None) -> Iterator[KernelManager]:
+def forked(directory: Path, share: Share | None = None) -> Iterator[_Manager]:
     """Hand out a manager whose kernel works in `directory`, and end that kernel afterwards.
 
     On systems that can't fork, the kernel is an ordinary one, and may use the whole machine.
@@ -113,6 +108,12 @@ class _Manager(AsyncKernelManager):
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
         self.clients: list[Any] = []
+
+    def end(self) -> None:
+        """Kill the kernel, if it has started."""
+        process = getattr(self.provisioner, "process", None)
+        if process is not None:
+            process.kill()
 
     def client(self, **options: Any) -> Any:
         self.clients.append(super().client(**options))
@@ -174,8 +175,9 @@ def _keep_to(share: Share) -> None:
         os.sched_setaffinity(0, share.cores)
     if share.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = share.gpu
-    os.environ["OMP_NUM_THREADS"] = str(share.threads)
-    torch.set_num_threads(share.threads)
+    threads = min(share.threads, torch.get_num_threads())
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    torch.set_num_threads(threads)
 
 
 class _Process:

@@ -17,6 +17,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -118,10 +119,17 @@ def template_path(template: str) -> Path:
 
 def key(parameters: Parameters, template: str) -> str:
     """Hash validated parameters and the template's code cells; markdown and tags don't count."""
-    cells = json.loads(template_path(template).read_text(encoding="utf-8"))["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    path = template_path(template)
+    code = _code(path, path.stat().st_mtime_ns)
     content = {"template": template, "parameters": parameters.model_dump(mode="json"), "code": code}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@lru_cache
+def _code(path: Path, changed: int) -> tuple[str, ...]:
+    """Return a template's code cells; read once for all runs, until the file is `changed`."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return tuple("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
 
 
 @dataclass(frozen=True)
@@ -184,7 +192,7 @@ def environment(
     allocator: str = "default",
 ) -> dict[str, Any]:
     """Return where a run ran: device, processor, precision, memory, versions, commit."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = len(hardware.cores())
     return {
         "device": device,
         "device_name": device_name or cpu_name(),

@@ -7,7 +7,8 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from typing import Any, Literal
 import pandas as pd
 from IPython.display import HTML, Markdown
 
-from mlops_lib import hardware, record, tables
+from mlops_lib import hardware, kernels, record, tables
 from mlops_lib.kernels import Share
 from mlops_lib.params import ParameterError, nearest
 from mlops_lib.record import BOOK, Record
@@ -123,15 +124,9 @@ def slots(suite: str, runs: Iterable[Run], folder: Path | None = None) -> list[S
     """
     folder = folder or tables.RUNS
     own = folder / Path(suite).stem
-    recorded = {
-        (path.parent.name, path.stem): path.parents[1] for path in sorted(folder.glob("*/*/*.json"))
-    }
-    places = []
-    for run in runs:
-        slot = Slot(run, own)
-        elsewhere = recorded.get((run.template, run.slug), own)
-        places.append(slot if slot.record.exists() else Slot(run, elsewhere))
-    return places
+    paths = sorted(folder.glob("*/*/*.json"), key=lambda path: (path.parents[1] == own, path))
+    recorded = {(path.parent.name, path.stem): path.parents[1] for path in paths}  # own ones last
+    return [Slot(run, recorded.get((run.template, run.slug), own)) for run in runs]
 
 
 def where(places: list[Slot], conditions: Iterable[str]) -> list[Slot]:
@@ -220,8 +215,6 @@ def perform(
     """
     import papermill
 
-    from mlops_lib import kernels
-
     start = time.perf_counter()
     late = threading.Event()
     with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
@@ -247,23 +240,21 @@ def perform(
         return Performed(executed, error, time.perf_counter() - start)
 
 
-class _alarm:
-    """End a kernel, and say so, when its time is over."""
+@contextmanager
+def _alarm(seconds: float | None, late: threading.Event, kernel) -> Iterator[None]:
+    """End a kernel, and set `late`, when its time is over."""
 
-    def __init__(self, seconds: float | None, late: threading.Event, kernel) -> None:
-        def ring() -> None:
-            late.set()
-            kernel.provisioner.process.kill()
+    def ring() -> None:
+        late.set()
+        kernel.end()
 
-        self.timer = threading.Timer(seconds, ring) if seconds else None
-
-    def __enter__(self) -> None:
-        if self.timer:
-            self.timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        if self.timer:
-            self.timer.cancel()
+    timer = threading.Timer(seconds or 0, ring)
+    if seconds:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _tidy(notebook: str, task: Task) -> str:
@@ -295,22 +286,6 @@ def keep(slot: Slot, performed: Performed) -> Record | None:
     made = record.read(slot.notebook)
     made = made.model_copy(update={"key": slot.key, "duration_seconds": performed.seconds})
     record.write(made, slot.record)
-    return made
-
-
-class RunFailed(RuntimeError):
-    """A notebook stopped with an error; it is kept, with its traceback."""
-
-
-def execute(slot: Slot, on_output: Callable[[str], None] = lambda text: None) -> Record:
-    """Execute one run and write its notebook, then its record.
-
-    Raises RunFailed with the last line of the notebook's error.
-    """
-    performed = perform(Task.of(slot), on_output=on_output)
-    made = keep(slot, performed)
-    if made is None:
-        raise RunFailed(performed.error)
     return made
 
 

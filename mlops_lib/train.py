@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mlops_lib import checkpoint as checkpoints
-from mlops_lib.batches import Resident
+from mlops_lib.batches import Batch, Resident
 from mlops_lib.hardware import Place
 from mlops_lib.progress import bar
 
@@ -89,7 +89,7 @@ class Step:
         network: nn.Module,
         place: Place,
         stepper: torch.optim.Optimizer,
-        batch: Callable[..., tuple[torch.Tensor, torch.Tensor]],
+        batch: Callable[..., Batch],
     ) -> None:
         self.network, self.place, self.stepper, self.batch = network, place, stepper, batch
         scales = place.amp_dtype == torch.float16

@@ -13,6 +13,15 @@ os.environ["MLOPS_CHECKPOINTS"] = tempfile.mkdtemp(prefix="mlops-checkpoints-")
 PROJECT = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(autouse=True)
+def _environment():
+    """Undo what a test changes in the environment; Dask's worker keepers set OMP_NUM_THREADS=1."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture
 def small():
     """Return 60 random images, uint8 (60, 28, 28), and labels 0..9, six of each."""

@@ -101,6 +101,18 @@ def test_jobs_divide_the_machine(tmp_path):
     assert {outcome.record.environment["cores"] for outcome in outcomes} == {shares[0].threads}
 
 
+def test_a_grid_takes_as_many_threads_as_a_notebook_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    fixed = "{dataset: digits, train_size: 100, epochs: 1}"
+    file = tmp_path / "one.yaml"
+    file.write_text(
+        f"description: one\ngrids: [{{template: q1a, fixed: {fixed}, grid: {{seed: [0]}}}}]"
+    )
+    assert start(tmp_path / "runs", "run", file).wait() == 0
+    (path,) = tmp_path.glob("runs/one/q1a/*.json")
+    assert record.read(path).environment["threads"] == 1
+
+
 def test_each_of_several_gpus_has_its_own_job(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(kernels.hardware, "cuda_count", lambda: 2)

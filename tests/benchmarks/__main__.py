@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import multiprocessing
 import os
 import statistics
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 from measure import Contender, ratio, rounds
 
-from mlops_lib import hardware, record, run, suite, tables
+from mlops_lib import grid, hardware, record, run, suite, tables
 from mlops_lib.params import Q1a
 
 ROUNDS = 5
@@ -33,7 +32,7 @@ RESULT = tables.BENCHMARKS
 
 def against_plain(least: float, steps: int, **options: object) -> Figure:
     """Compare this project's loop with the plain loop."""
-    return _figure(["plain"], ["ours"], least, steps=steps, **options)
+    return _figure(["plain"], "ours", least, steps=steps, **options)
 
 
 def pair_against_plain(least: float, steps: int, **options: object) -> Figure:
@@ -43,39 +42,39 @@ def pair_against_plain(least: float, steps: int, **options: object) -> Figure:
     ours = [Contender("ours", steps=steps, threads=max(1, cores // 2), **options) for _ in "ab"]
     del os.environ["OMP_NUM_THREADS"]
     plain = [Contender("plain", steps=steps, **options)]
-    return _ratio({"plain": plain, "ours": ours}, "plain", least, work=2)
+    return _ratio({"plain": plain, "ours": ours}, least, work=2)
 
 
 def against_peers(least: float, steps: int) -> Figure:
     """Compare with the fastest of the libraries that people train with."""
-    return _figure(["lightning", "skorch", "accelerate"], ["ours"], least, batch=16, steps=steps)
+    return _figure(["lightning", "skorch", "accelerate"], "ours", least, batch=16, steps=steps)
 
 
 def evaluation(least: float) -> Figure:
     """Compare predicting 14,000 test images with a plain loop over a DataLoader."""
-    return _figure(["plain_evaluation"], ["our_evaluation"], least)
+    return _figure(["plain_evaluation"], "our_evaluation", least)
 
 
 def svm(least: float) -> Figure:
     """Compare fit and predict, 49,000 and 14,000 images, RBF and C=10, with scikit-learn."""
-    return _figure(["plain_svm"], ["our_svm"], least, count=1)
+    return _figure(["plain_svm"], "our_svm", least, count=1)
 
 
 def _figure(
-    others: list[str], ours: list[str], least: float, count: int = ROUNDS, **options: object
+    others: list[str], ours: str, least: float, count: int = ROUNDS, **options: object
 ) -> Figure:
     """Compare contenders with ours, all in the same rounds; the fastest of the others counts."""
-    sides = {name: [Contender(name, **options)] for name in (*others, *ours)}
-    return _ratio(sides, None, least, count=count)
+    sides = {name: [Contender(name, **options)] for name in (*others, ours)}
+    return _ratio(sides, least, count=count)
 
 
-def _ratio(sides: dict, other: str | None, least: float, work=1, count=ROUNDS) -> Figure:
+def _ratio(sides: dict, least: float, work=1, count=ROUNDS) -> Figure:
     seconds = rounds(sides, count)
     for contenders in sides.values():
         for contender in contenders:
             contender.close()
     *others, ours = sides
-    fastest = other or min(others, key=lambda name: statistics.median(seconds[name]))
+    fastest = min(others, key=lambda name: statistics.median(seconds[name]))
     figure = ratio([work * value for value in seconds[fastest]], seconds[ours])
     return figure | {"least": least, "against": fastest, "seconds": seconds}
 
@@ -147,7 +146,7 @@ def overhead(most: float) -> Figure:
         for seed in range(4):  # the first one waits for the server to import everything
             p = Q1a(train_size=1000, epochs=1, seed=seed)
             slot = run.Slot(suite.Run("q1a", p), Path(folder))
-            made = run.execute(slot)
+            made = next(grid.execute_all([slot])).record
             beyond.append(made.duration_seconds - _cells(slot.notebook))
     return _values(beyond[1:], statistics.median(beyond[1:])) | {"most": most}
 
@@ -203,7 +202,7 @@ def many_runs(most: float) -> Figure:
             f"    fixed: {{dataset: digits, train_size: 400}}\n    grid: {seeds}\n"
         )
         slots = run.slots(str(file), suite.load(str(file)), Path(folder, "runs"))
-        first = run.execute(slots[0])
+        first = next(grid.execute_all(slots[:1])).record
         for slot in slots[1:]:
             parameters = slot.run.parameters.model_dump(mode="json")
             made = first.model_copy(update={"key": slot.key, "parameters": parameters})
@@ -261,12 +260,6 @@ if hardware.cuda_is_present():
     }
 
 
-def is_short(figure: Figure) -> bool:
-    """Say whether a figure falls short of what is wanted of it."""
-    high, low = figure.get("most", math.inf), figure.get("least", -math.inf)
-    return not low <= figure["median"] <= high or figure.get("points_apart", 0) > 0.01
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="measure figures whose name contains this text")
@@ -282,7 +275,7 @@ def main() -> int:
         ordered = {name: kept[name] for name in FIGURES if name in kept}
         content = {"machine": record.environment(), "figures": ordered}
         RESULT.write_text(json.dumps(content, indent=1, default=float) + "\n")
-    short = [name for name in chosen if is_short(kept[name])]
+    short = [name for name in chosen if tables.is_short(kept[name])]
     print(
         f"{len(chosen) - len(short)} of {len(chosen)} figures are what they should be", flush=True
     )
@@ -290,10 +283,9 @@ def main() -> int:
 
 
 def _line(name: str, figure: Figure) -> str:
-    wanted = f"at most {figure['most']}" if "most" in figure else f"at least {figure['least']}"
     spread = f"{figure['low']:.2f} to {figure['high']:.2f}, n={figure['n']}"
-    mark = "  SHORT" if is_short(figure) else ""
-    return f"{name}: {figure['median']:.2f} ({spread}), wanted {wanted}{mark}"
+    mark = "  SHORT" if tables.is_short(figure) else ""
+    return f"{name}: {figure['median']:.2f} ({spread}), wanted {tables.wanted(figure)}{mark}"
 
 
 if __name__ == "__main__":
