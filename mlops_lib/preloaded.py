@@ -3,7 +3,6 @@
 
 import atexit
 import gc
-import io
 
 import ipykernel.debugger
 import ipykernel.kernelapp
@@ -17,9 +16,9 @@ import torchvision
 
 from mlops_lib import bench, flops, plots, resnet, svm, tables, train
 
-plots.search([{"C": 1.0, "degree": None, "gamma": "scale", "val_accuracy": 0.5}]).savefig(
-    io.BytesIO()  # loads the fonts
-)
+plots.search(
+    [{"C": 1.0, "degree": None, "gamma": "scale", "val_accuracy": 0.5}]
+).png()  # loads fonts
 gc.collect()
 gc.freeze()  # else every fork would go through all of this, and copy it
 atexit.register(gc.unfreeze)

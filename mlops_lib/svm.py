@@ -12,13 +12,16 @@ import itertools
 import time
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mlops_lib import checkpoint as checkpoints
 from mlops_lib.progress import bar
 
 BLOCK_ROWS = 1000
+SAVE_SECONDS = 60  # at least, between two checkpoints of a search
 ROUNDING = 8 * np.finfo(np.float32).eps  # of the largest value that a decision could reach
 
 
@@ -134,29 +137,63 @@ def search(
     *,
     kernel: str,
     backend: str = "auto",
+    checkpoint: Path | None = None,
 ) -> tuple[list[dict], dict, BlockSVC]:
     """Fit every candidate on `train` and score it on `val`, both (features, labels).
 
     Returns a row for each candidate, the best row (the first where equal) and its estimator.
+    A search that was interrupted goes on with what the file `checkpoint` holds, written about
+    every minute; the best candidate is fitted again if that was before the interruption.
     """
-    rows, best, best_estimator = [], None, None
-    for candidate in bar(grid, desc="candidates", unit=" fits"):
-        start = time.perf_counter()
-        options = {name: value for name, value in candidate.items() if value is not None}
-        estimator = fit(*train, kernel=kernel, backend=backend, **options)
-        fitted = time.perf_counter()
-        accuracy = float(np.mean(estimator.predict(val[0]) == val[1]))
-        rows.append(
-            candidate
-            | {
-                "val_accuracy": accuracy,
-                "fit_seconds": fitted - start,
-                "predict_seconds": time.perf_counter() - fitted,
-            }
-        )
-        if best is None or accuracy > best["val_accuracy"]:
-            best, best_estimator = rows[-1], estimator
+    rows = _resume(checkpoint, grid, backend)
+    best = max(rows, key=lambda row: row["val_accuracy"], default=None)
+    best_estimator, saved = None, time.perf_counter()
+    for candidate in bar(grid[len(rows) :], desc="candidates", unit=" fits"):
+        row, estimator = _try(train, val, candidate, kernel, backend)
+        rows.append(row)
+        if best is None or row["val_accuracy"] > best["val_accuracy"]:
+            best, best_estimator = row, estimator
+        if checkpoint and time.perf_counter() - saved > SAVE_SECONDS:
+            content = {"rows": rows, "backend": choose_backend(backend)}
+            checkpoints.save(checkpoint, content)
+            saved = time.perf_counter()
+    if best_estimator is None:
+        candidate = {name: best[name] for name in grid[0]}
+        _, best_estimator = _try(train, val, candidate, kernel, backend)
     return rows, best, best_estimator
+
+
+def _try(
+    train: tuple[np.ndarray, np.ndarray],
+    val: tuple[np.ndarray, np.ndarray],
+    candidate: dict,
+    kernel: str,
+    backend: str,
+) -> tuple[dict, BlockSVC]:
+    """Fit one candidate; return its row and its estimator."""
+    start = time.perf_counter()
+    options = {name: value for name, value in candidate.items() if value is not None}
+    estimator = fit(*train, kernel=kernel, backend=backend, **options)
+    fitted = time.perf_counter()
+    accuracy = float(np.mean(estimator.predict(val[0]) == val[1]))
+    predicted = time.perf_counter()
+    found = {
+        "val_accuracy": accuracy,
+        "fit_seconds": fitted - start,
+        "predict_seconds": predicted - fitted,
+    }
+    return candidate | found, estimator
+
+
+def _resume(checkpoint: Path | None, grid: Sequence[dict], backend: str) -> list[dict]:
+    """Return the rows of an interrupted search with this backend, as far as they fit the grid."""
+    content = (checkpoints.load(checkpoint) if checkpoint else None) or {}
+    rows = content.get("rows", [])
+    tried = [{name: row.get(name) for name in grid[0]} for row in rows]
+    if content.get("backend") != choose_backend(backend) or tried != list(grid[: len(rows)]):
+        return []
+    print(f"going on after {len(rows)} of {len(grid)} candidates", flush=True)
+    return rows
 
 
 def timed_predict(estimator: BlockSVC, features: np.ndarray) -> tuple[np.ndarray, float]:

@@ -1,7 +1,10 @@
+import base64
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
+from PIL import Image
 
 from mlops_lib import plots
 from mlops_lib.train import Epoch
@@ -10,8 +13,7 @@ NAMES = tuple("0123456789")
 
 
 def test_a_sample_of_every_class(small):
-    figure = plots.samples(*small, NAMES)
-    axis = figure.axes[0]
+    axis = plots.samples(*small, NAMES).figure.axes[0]
     assert [text.get_text() for text in axis.texts] == list(NAMES)
     assert len(axis.images) == 10
 
@@ -22,7 +24,7 @@ def test_mistakes_are_the_surest_wrong_answers(small):
     logits[np.arange(60), labels] = 5
     logits[7], logits[9] = 0, 0
     logits[7, 1], logits[9, 2] = 3, 8  # both wrong; the second is surer
-    figure = plots.mistakes(images, labels, logits, NAMES)
+    figure = plots.mistakes(images, labels, logits, NAMES).figure
     shown = [text.get_text() for text in figure.axes[0].texts]
     assert len(shown) == 2
     assert shown[0].startswith("2 ")
@@ -30,45 +32,58 @@ def test_mistakes_are_the_surest_wrong_answers(small):
     assert shown[1].startswith("1 ")
 
 
-def test_no_mistakes_is_a_figure_too(small):
+def test_no_mistakes_is_a_picture_too(small):
     images, labels = small
-    assert isinstance(plots.mistakes(images, labels, np.eye(10)[labels], NAMES), Figure)
+    picture = plots.mistakes(images, labels, np.eye(10)[labels], NAMES)
+    assert picture.alt == "Images named wrongly: none"
+    assert picture.png()
+
+
+def test_a_picture_is_small_and_says_what_it_shows(small):
+    bundle, metadata = plots.samples(*small, NAMES)._repr_mimebundle_()
+    image = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
+    assert image.mode == "P"
+    assert image.width > 600
+    assert len(bundle["image/png"]) < 60_000  # of noise; clothes take 22,000
+    assert metadata["image/png"]["alt"].startswith("One image of each class: 0; 1; 2")
 
 
 def test_curves_show_both_losses_and_the_accuracy():
     epochs = [Epoch(1.0, 0.9, 0.5, 1.0), Epoch(0.5, 0.6, 0.75, 1.0)]
-    left, right = plots.curves(epochs, [1.5, 1.0, 0.6, 0.4]).axes
+    left, right = plots.curves(epochs, [1.5, 1.0, 0.6, 0.4]).figure.axes
     assert [line.get_ydata().tolist() for line in left.lines][1] == [0.9, 0.6]
     assert right.lines[0].get_ydata().tolist() == [50.0, 75.0]
 
 
 def test_confusion_is_in_per_cent_of_the_true_class():
-    axis = plots.confusion([[3, 1], [0, 0]], ("a", "b")).axes[0]
+    axis = plots.confusion([[3, 1], [0, 0]], ("a", "b")).figure.axes[0]
     assert [text.get_text() for text in axis.texts] == ["75.0", "25.0", "", ""]
 
 
-def test_search_has_a_line_for_each_setting():
+def test_search_has_a_panel_for_each_degree_and_a_line_for_each_gamma():
     rows = [
-        {"C": c, "degree": d, "gamma": "scale", "val_accuracy": 0.9}
+        {"C": c, "degree": d, "gamma": g, "val_accuracy": 0.9 + 0.01 * (d == 3)}
         for c in (1, 10)
         for d in (2, 3)
+        for g in ("scale", 0.01)
     ]
-    legend = plots.search(rows).axes[0].get_legend()
-    assert [t.get_text() for t in legend.texts] == [
-        "degree 2, gamma scale",
-        "degree 3, gamma scale",
-    ]
+    picture = plots.search(rows)
+    assert [axis.get_title() for axis in picture.figure.axes] == ["degree 2", "degree 3"]
+    assert [t.get_text() for t in picture.figure.legends[0].texts] == ["scale", "0.01"]
+    assert picture.alt == "Best: 91.00 % on validation images, C 1, degree 3, gamma scale"
+    rbf = plots.search([row | {"degree": None} for row in rows])
+    assert [axis.get_title() for axis in rbf.figure.axes] == [""]
 
 
 @pytest.mark.parametrize("rows", [[], [("a", "CPU", 10.0)]])
 def test_speed(rows):
     table = pd.DataFrame(rows, columns=["run", "device", "images_per_second"])
-    axis = plots.speed(table).axes[0]
+    axis = plots.speed(table).figure.axes[0]
     assert len(axis.patches) >= len(rows)
 
 
 def test_reports_and_measured_has_a_facet_for_each_model():
     row = {"dataset": "MNIST", "configuration": "Adam", "accuracy": 99.0, "low": 99.0, "high": 99.0}
     rows = [row | {"model": m, "source": s} for m in ("x", "y") for s in ("report A", "report B")]
-    figure = plots.reports_and_measured(pd.DataFrame(rows))
+    figure = plots.reports_and_measured(pd.DataFrame(rows)).figure
     assert [axis.get_title() for axis in figure.axes] == ["MNIST, x", "MNIST, y"]

@@ -3,6 +3,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
+from mlops_lib import checkpoint as checkpoints
 from mlops_lib import svm
 
 BACKENDS = [
@@ -95,6 +96,47 @@ def test_the_best_on_validation_images_is_chosen_the_first_of_equals(digits):
     results = svm.results(rows, best, estimator, 0.5, "libsvm")
     assert results["n_support"] == len(estimator.support_)
     assert results["backend"] == "libsvm"
+
+
+@pytest.mark.parametrize("best", [0, 2])
+def test_an_interrupted_search_goes_on(digits, tmp_path, monkeypatch, capsys, best):
+    train, val = digits
+    C = [10, 1e-4, 1e-3] if best == 0 else [1e-4, 1e-3, 10]
+    grid = list(svm.candidates("rbf", C, [3], ["scale"]))
+    whole = svm.search(train, val, grid, kernel="rbf", backend="libsvm")
+    checkpoint = tmp_path / "search.pt"
+    monkeypatch.setattr(svm, "SAVE_SECONDS", 0)
+    fit, fitted = svm.fit, []
+
+    def killed(*arguments, **options):
+        fitted.append(options["C"])
+        if len(fitted) == 3:
+            raise KeyboardInterrupt
+        return fit(*arguments, **options)
+
+    monkeypatch.setattr(svm, "fit", killed)
+    options = {"kernel": "rbf", "backend": "libsvm", "checkpoint": checkpoint}
+    with pytest.raises(KeyboardInterrupt):
+        svm.search(train, val, grid, **options)
+    rows, chosen, estimator = svm.search(train, val, grid, **options)
+    assert "going on after 2 of 3 candidates" in capsys.readouterr().out
+    assert fitted == C[:3] + C[2:] + [10] * (best == 0)  # the best one again, its time not counted
+    assert [row["val_accuracy"] for row in rows] == [row["val_accuracy"] for row in whole[0]]
+    assert chosen is rows[best]
+    assert np.array_equal(estimator.predict(val[0]), whole[2].predict(val[0]))
+
+
+def test_the_checkpoint_of_another_backend_is_not_taken(digits, tmp_path, monkeypatch):
+    train, val = digits
+    grid = list(svm.candidates("rbf", [1, 10], [3], ["scale"]))
+    checkpoint = tmp_path / "search.pt"
+    rows = [grid[0] | {"val_accuracy": 1.0, "fit_seconds": 0.0, "predict_seconds": 0.0}]
+    checkpoints.save(checkpoint, {"rows": rows, "backend": "another"})
+    found, best, _ = svm.search(
+        train, val, grid, kernel="rbf", backend="libsvm", checkpoint=checkpoint
+    )
+    assert len(found) == 2
+    assert best["val_accuracy"] < 1
 
 
 def test_support_vectors_are_rows_of_the_training_images(digits):
