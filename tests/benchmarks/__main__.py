@@ -179,7 +179,7 @@ def _cells(path: Path) -> float:
 
 MANY = 10_000  # recorded runs
 # The mlops command, or the tables, with runs in another folder; ends with the memory it took.
-OF_MANY = """
+IN_FOLDER = """
 import resource, sys
 from pathlib import Path
 from mlops_lib import cli, tables
@@ -209,15 +209,41 @@ def many_runs(most: float) -> Figure:
             record.write(made, slot.record)
         for words in (["run", str(file), "--dry-run"], ["status", str(file)], ["tables"]):
             start = time.perf_counter()
-            ended = subprocess.run(
-                [sys.executable, "-c", OF_MANY, str(Path(folder, "runs")), *words],
-                capture_output=True, text=True, check=True,
-            )  # fmt: skip
+            taken = _mlops(Path(folder, "runs"), *words)
             seconds[words[0]] = time.perf_counter() - start
-            gibibytes = max(gibibytes, float(ended.stderr.split()[-1]))
+            gibibytes = max(gibibytes, float(taken.split()[-1]))
     return _values(list(seconds.values()), max(seconds.values())) | {
         "most": most, "each": seconds, "gibibytes": gibibytes,
     }  # fmt: skip
+
+
+def jobs(least: float) -> Figure:
+    """Compare the suite `quick` with --jobs 2 to the same, a run at a time: once each."""
+    seconds = {}
+    for count in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            _mlops(Path(folder), "run", "quick", "--jobs", str(count))
+            seconds[count] = time.perf_counter() - start
+    gain = seconds[1] / seconds[2]
+    return _values([gain], gain) | {"least": least, "seconds": seconds}
+
+
+def nothing_to_do(most: float) -> Figure:
+    """Measure `mlops run smoke` where every run is recorded, from its start to its end."""
+    taken = []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(6):
+            start = time.perf_counter()
+            _mlops(Path(folder), "run", "smoke")
+            taken.append(time.perf_counter() - start)
+    return _values(taken[1:], statistics.median(taken[1:])) | {"most": most}
+
+
+def _mlops(folder: Path, *words: str) -> str:
+    """Run the mlops command with its runs in another folder; return what it writes to stderr."""
+    command = [sys.executable, "-c", IN_FOLDER, str(folder), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stderr
 
 
 # Name → what measures it.
@@ -243,6 +269,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
         lambda: papermill_overhead(8.0)
     ),
     "10,000 recorded runs: the slowest of dry run, status and tables (s)": lambda: many_runs(5.0),
+    "a suite with nothing to do, the whole command (s)": lambda: nothing_to_do(2.0),
+    "the suite quick with --jobs 2: times a run at a time": lambda: jobs(1.0),
     "SVM fit + predict, 49,000 images: times scikit-learn": lambda: svm(6.0),
     "test accuracy, fast and plain: distance of means in spreads over seeds": (
         lambda: same_accuracy(1.0)
