@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from mlops_lib.params import ParameterError
 from mlops_lib.record import BOOK
@@ -37,22 +36,3 @@ def build(report: Callable[[str], None]) -> Path:
     if code or not INDEX.exists():
         raise BuildError(f"the book could not be built ({LOG}): " + "\n".join(lines[-15:]))
     return INDEX
-
-
-def setup(app: Any) -> dict[str, bool]:
-    """Be a Sphinx extension: result pages are computed anew at every build.
-
-    Sphinx leaves out pages whose text has not changed, but these depend on records too.
-    """
-    app.connect("env-get-outdated", lambda app, env, *_: _computed(env))
-    return {"parallel_read_safe": True}
-
-
-def _computed(env: Any) -> list[str]:
-    """Return the text notebooks: the pages in Markdown that hold code cells."""
-    pages = {name: Path(env.doc2path(name)) for name in env.found_docs}
-    return [
-        name
-        for name, path in pages.items()
-        if path.suffix == ".md" and "{code-cell}" in path.read_text(encoding="utf-8")
-    ]

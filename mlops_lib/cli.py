@@ -39,7 +39,12 @@ def _slots(suite: str):
 @click.option("--jobs", default=1, type=click.IntRange(1, 256), show_default=True,
               help="Runs at a time; cores and GPUs are divided among them.")  # fmt: skip
 @click.option("--where", multiple=True, metavar="KEY=VALUE", help="Only runs with this parameter.")
-@click.option("--only", multiple=True, metavar="SLUG", help="Only the run of this name.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="RUN",
+    help="Only this run: q1a/<slug>, as 'mlops status' shows it.",
+)
 @click.option("--only-failed", is_flag=True, help="Only runs that failed.")
 @click.option("--stale", is_flag=True, help="Also repeat runs whose template has changed since.")
 @click.option("--dry-run", is_flag=True, help="Show what would run, and why.")
@@ -56,11 +61,10 @@ def run(suite: str, **options) -> None:
 
     from mlops_lib import grid
     from mlops_lib import run as runner
-    from mlops_lib.console import RunDisplay, plan_table
+    from mlops_lib.console import RunDisplay, plan
 
     slots = runner.where(_slots(suite), options["where"])
-    if options["only"]:
-        slots = [slot for slot in slots if slot.run.slug in options["only"]]
+    slots = runner.only(slots, options["only"])
     again = frozenset({"failed"}) if options["only_failed"] else runner.UNFINISHED
     again |= {"stale"} if options["stale"] else set()
     statuses = [slot.status() for slot in slots]
@@ -70,7 +74,7 @@ def run(suite: str, **options) -> None:
     if stale and not options["stale"]:
         click.echo(f"{stale} are of a template that has changed since: --stale repeats them")
     if options["dry_run"]:
-        Console().print(plan_table(slots, statuses, again))
+        click.echo("\n".join(plan(slots, statuses, again)))
         return
     if options["scheduler"] is None:
         runner.check(slot.run for slot in waiting)
@@ -103,7 +107,7 @@ def status(suite: str) -> None:
 
     for slot in _slots(suite):
         status = slot.status()
-        click.echo(f"{status:8} {slot.run.template:4} {slot.title} ({slot.run.slug})")
+        click.echo(f"{status:8} {slot.title} ({slot.run.template}/{slot.run.slug})")
         if status == "failed":
             click.echo(f"         {run.failure(slot.notebook)[1]}")
             click.echo(f"         {run.command(slot.notebook)}")
@@ -134,13 +138,12 @@ def compare(first: Path, second: Path) -> None:
 
 
 @main.command()
-@click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
-def export(target: Path) -> None:
-    """Write a table of all recorded runs, a row each, to TARGET: a .csv or .parquet file."""
-    from mlops_lib import tables
+@click.argument("target")
+def export(target: str) -> None:
+    """Write all recorded runs to TARGET: a .csv or .parquet file, or the URI of an MLflow store."""
+    from mlops_lib import export as exports
 
-    count = tables.export(target)
-    click.echo(f"{count} runs in {target}")
+    click.echo(f"{exports.export(target)} runs written to {target}")
 
 
 @main.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
@@ -16,7 +17,6 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
-from rich.table import Table
 
 from mlops_lib.grid import Outcome, estimates
 from mlops_lib.record import PROJECT, Record
@@ -113,16 +113,23 @@ class RunDisplay:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def plan_table(places: list[Slot], statuses: list[Status], again: frozenset[Status]) -> Table:
-    """Return a table of a suite's runs: which will run, why, and for how long about."""
-    seconds = estimates(places)
-    table = Table("run", "", "why", "about", title=None)
+def plan(places: list[Slot], statuses: list[Status], again: frozenset[Status]) -> Iterator[str]:
+    """Yield a line for each run of a suite: whether it will run, for how long about, and why."""
+    waiting = [slot for slot, status in zip(places, statuses, strict=True) if status in again]
+    seconds = estimates(waiting) if waiting else {}
+    yield f"{'':8} {'about':8} run"
     for slot, status in zip(places, statuses, strict=True):
         runs = status in again
         about = duration_text(seconds.get(slot)) if runs else ""
         verb = "runs" if runs else "skipped"
-        table.add_row(f"{slot.run.template}  {slot.title}", verb, REASONS[status], about)
-    return table
+        yield f"{verb:8} {about:8} {slot.run.template:4} {slot.title} ({REASONS[status]})"
+    total = sum(seconds.values())
+    unknown = len(waiting) - len(seconds)
+    yield (
+        f"{len(waiting)} to run"
+        + (f", about {duration_text(total)}" if seconds else "")
+        + (f", and {unknown} of unknown length" if unknown else "")
+    )
 
 
 def duration_text(seconds: float | None) -> str:

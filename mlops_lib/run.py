@@ -7,7 +7,7 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +113,8 @@ def failure(notebook: Path) -> tuple[str, str]:
 
 def command(notebook: Path) -> str:
     """Return the command that executes the run of a notebook again."""
-    return f"mlops run {notebook.parents[1].name} --only {notebook.stem}"
+    run = f"{notebook.parent.name}/{notebook.stem}"
+    return f"mlops run {notebook.parents[1].name} --only {run}"
 
 
 def slots(suite: str, runs: Iterable[Run], folder: Path | None = None) -> list[Slot]:
@@ -158,6 +159,20 @@ def where(places: list[Slot], conditions: Iterable[str]) -> list[Slot]:
         if all(_text(getattr(slot.run.parameters, key, None)) in texts
                for key, texts in wanted.items())
     ]  # fmt: skip
+
+
+def only(places: list[Slot], names: Collection[str]) -> list[Slot]:
+    """Keep the runs of these names, `q1a/<slug>`; all where none is given.
+
+    Raises ParameterError for a name that no run has.
+    """
+    named = {f"{slot.run.template}/{slot.run.slug}": slot for slot in places}
+    for name in names:
+        if name not in named:
+            raise ParameterError(
+                f"only={name!r} is not allowed: no run is called so{nearest(name, list(named))}"
+            )
+    return [slot for name, slot in named.items() if not names or name in names]
 
 
 def _text(value: Any) -> str | None:

@@ -1,6 +1,12 @@
-"""Intervals."""
+"""Intervals and tests (scipy, statsmodels)."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 
 def wilson(successes: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -9,3 +15,62 @@ def wilson(successes: int, total: int, confidence: float = 0.95) -> tuple[float,
 
     interval = binomtest(successes, total).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """What the differences of pairs say: first minus second, in the unit of the values."""
+
+    n: int
+    wins: int  # differences above 0
+    losses: int
+    mean: float
+    low: float  # 95 % interval of the mean (Student's t); infinite for a single pair
+    high: float
+    effect: float  # mean over standard deviation (Cohen's d of pairs)
+    p: float  # two-sided Wilcoxon signed-rank test
+
+
+def paired(differences: Sequence[float]) -> Paired:
+    """Summarise differences, float (n,), n of at least 1."""
+    from scipy import stats
+
+    values = np.asarray(differences, dtype=float)
+    mean, n = float(values.mean()), len(values)
+    spread = float(values.std(ddof=1)) if n > 1 else math.nan
+    reach = float(stats.t.ppf(0.975, n - 1)) * spread / math.sqrt(n) if n > 1 else math.inf
+    effect = mean / spread if n > 1 and spread > 0 else math.nan
+    p = float(stats.wilcoxon(values).pvalue) if values.any() else 1.0
+    wins, losses = int((values > 0).sum()), int((values < 0).sum())
+    return Paired(n, wins, losses, mean, mean - reach, mean + reach, effect, p)
+
+
+def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
+    """Compare two classifiers on the same images, bool (n,): which were right (McNemar, 1947).
+
+    Returns how many images the first alone got right, how many the second alone, and the exact
+    two-sided p.
+    """
+    from scipy.stats import binomtest
+
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    discordant = only_first + only_second
+    p = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
+    return only_first, only_second, p
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust the p values of several tests (Holm, 1979), in their order."""
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(p) for p in multipletests(p_values, method="holm")[1]] if len(p_values) else []
+
+
+def differ(first: float, second: float, total: int) -> bool:
+    """Say whether two accuracies (0..1), each over `total` images of its own, differ at 5 %."""
+    from statsmodels.stats.proportion import proportions_ztest
+
+    right = np.array([round(first * total), round(second * total)])
+    if right[0] == right[1]:
+        return False
+    return bool(proportions_ztest(right, [total, total])[1] < 0.05)

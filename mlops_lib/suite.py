@@ -18,6 +18,7 @@ import math
 import os
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -47,7 +48,7 @@ class Run:
     template: str
     parameters: Parameters
 
-    @property
+    @cached_property
     def slug(self) -> str:
         """Return the run's file name: readable, unique, only letters, digits, dot and dash."""
         content = self.parameters.model_dump(mode="json")

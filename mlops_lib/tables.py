@@ -14,7 +14,6 @@ import pandas as pd
 from IPython.display import HTML, Markdown
 
 from mlops_lib import record
-from mlops_lib.params import ParameterError
 from mlops_lib.record import Record
 from mlops_lib.stats import wilson
 
@@ -82,26 +81,8 @@ def load(folder: Path | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else ["template", "suite", "page"])
 
 
-def export(target: Path, folder: Path | None = None) -> int:
-    """Write the table of all runs to a `.csv` or `.parquet` file; return the number of runs.
-
-    Lists and tables within a result are written as JSON. Raises ParameterError for other names.
-    """
-    writers = {".csv": "to_csv", ".parquet": "to_parquet"}
-    if target.suffix not in writers:
-        raise ParameterError(f"target={str(target)!r} is not allowed: use a .csv or .parquet file")
-    runs = load(folder)
-    nested = [name for name in runs if runs[name].map(lambda v: isinstance(v, list | dict)).any()]
-    for name in nested:
-        runs[name] = runs[name].map(json.dumps)
-    mixed = [name for name in runs if runs[name].dtype == object]
-    runs[mixed] = runs[mixed].map(lambda v: v if v is None or v != v else str(v))
-    getattr(runs, writers[target.suffix])(target, index=False)
-    return len(runs)
-
-
 def _row(run: Record, path: Path, folder: Path) -> dict[str, Any]:
-    """Flatten a record; the epochs of a training become their number."""
+    """Flatten a record; `epochs` is their number, `history` what was measured after each."""
     relative = path.relative_to(folder)
     best = run.results.get("best", {})
     return {  # in this order: nothing that a record says takes the place of what follows it
@@ -109,6 +90,7 @@ def _row(run: Record, path: Path, folder: Path) -> dict[str, Any]:
         **{f"best_{name}": value for name, value in best.items()},
         **run.results,
         **run.parameters,
+        "history": run.results.get("epochs"),
         "device": run.environment["device"],
         "device_name": run.environment["device_name"],
         "train_images": run.results.get("train_images") or run.parameters["train_size"] or 49_000,
@@ -200,7 +182,7 @@ def q1a(runs: pd.DataFrame) -> pd.DataFrame:
                "Rate": f"{values[3]:g}"}  # fmt: skip
         for model in MODELS:
             told = select(reports, model=model, **configuration).set_index("report")["accuracy_pct"]
-            here = _trained(runs, model=model, **configuration)
+            here = trained(runs, model=model, **configuration)
             for report in "AB":
                 row[title(model), report] = f"{told[report]:.2f}"
             row[title(model), "measured here"] = cell(here, PUBLISHED_EPOCHS[values[0]])
@@ -208,9 +190,12 @@ def q1a(runs: pd.DataFrame) -> pd.DataFrame:
     return _two_level(rows, ["Dataset", "Batch", "Optimizer", "Rate"])
 
 
-def _trained(runs: pd.DataFrame, **configuration: Any) -> pd.DataFrame:
-    """Return the runs of Q1(a) on images of their own size with this configuration."""
-    return select(runs, template="q1a", input_size=28, **configuration)
+def trained(runs: pd.DataFrame, **configuration: Any) -> pd.DataFrame:
+    """Return the runs of Q1(a) on images of their own size with this configuration.
+
+    SGD's momentum is 0.9 unless the configuration says otherwise.
+    """
+    return select(runs, template="q1a", input_size=28, **{"momentum": 0.9} | configuration)
 
 
 def page(table: pd.DataFrame) -> HTML:
@@ -401,7 +386,7 @@ def q1a_long(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for told in published("q1a").to_dict("records"):
         rows.append(_point(told, f"report {told['report']}", told["accuracy_pct"]))
-        here = fullest(_trained(runs, **{name: told[name] for name in ("model", *Q1A_KEYS)}))
+        here = fullest(trained(runs, **{name: told[name] for name in ("model", *Q1A_KEYS)}))
         if told["report"] == "A" and not here.empty:
             rows.append(_point(told, "measured here", *accuracy_interval(here.iloc[0])))
     return pd.DataFrame(rows)

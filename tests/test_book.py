@@ -1,5 +1,6 @@
 """The built book, without any run and with the smoke runs: no warning, every page there."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlops_lib import book, record
+from mlops_lib import book, pages, record
 
 COPIED = ("_config.yml", "_toc.yml", "book", "mlops_lib", "params")
 
@@ -61,7 +62,11 @@ def test_every_run_has_a_page_that_is_linked(filled, smoke):
         page = f"runs/smoke/{outcome.slot.run.template}/{outcome.slot.run.slug}.html"
         assert (filled / page).exists()
         assert f'<td><a href="{page}">' in listed
-        assert "Traceback" not in (filled / page).read_text()
+        text = (filled / page).read_text()
+        assert "Traceback" not in text
+        pictures = re.findall(r'<img alt="([^"]*)" [^>]*src="[./]*_images/', text)
+        assert len(pictures) == (0 if outcome.slot.run.template == "q2" else 4)
+        assert all(len(words) > 20 for words in pictures)
 
 
 def test_numbers_come_from_the_records(filled, smoke):
@@ -79,9 +84,9 @@ def test_references_are_all_cited(filled):
 
 
 def test_pages_with_code_are_computed_at_every_build():
-    pages = {path.stem: path for path in record.BOOK.glob("*.[mi]*") if path.suffix != ".bib"}
-    env = SimpleNamespace(found_docs=set(pages), doc2path=pages.get)
-    computed = set(book._computed(env))
+    found = {path.stem: path for path in record.BOOK.glob("*.[mi]*") if path.suffix != ".bib"}
+    env = SimpleNamespace(found_docs=set(found), doc2path=found.get)
+    computed = set(pages._computed(env))
     results = {"results_q1a", "results_q1b", "results_q2"}
     assert computed == results | {"intro", "methods", "speed", "all_runs"}
 

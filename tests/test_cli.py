@@ -88,6 +88,14 @@ def test_runs_are_exported_as_tables(mlops, smoke_in_place, tmp_path):
     assert mlops("export", str(tmp_path / "runs.xls")).exit_code == 2
 
 
+def test_only_a_run_that_is_there(mlops, smoke, smoke_in_place):
+    name = f"q1a/{smoke[0].slot.run.slug}"
+    assert mlops("run", "smoke", "--dry-run", "--only", name).output.count("skipped") == 1
+    wrong = mlops("run", "smoke", "--only", f"{name}x")
+    assert wrong.exit_code == 2
+    assert f"did you mean '{name}'" in wrong.stderr
+
+
 def test_compare_shows_what_differs(mlops, smoke):
     adam, sgd = (outcome.slot for outcome in smoke[:2])
     text = mlops("compare", str(adam.notebook), str(sgd.record)).output

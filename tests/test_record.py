@@ -1,7 +1,9 @@
 import json
 
+import nbformat
 import numpy as np
 import pytest
+from nbclient import NotebookClient
 
 from mlops_lib import record
 from mlops_lib.params import ParameterError, Q1a
@@ -110,3 +112,21 @@ def test_classification_worked_out_by_hand():
     assert matrix[1, 2] == matrix[9, 0] == 1
     assert matrix.sum() == 5
     assert record.unpack_correct(outcome).tolist() == [True, True, False, True, False]
+
+
+def test_a_kernel_ends_in_order_but_without_taking_everything_apart(tmp_path):
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell(source)
+            for source in (
+                "import atexit, builtins\n"
+                "class Large:\n"
+                "    def __del__(self): open('apart', 'w')\n"
+                "builtins.large = Large()",
+                "from mlops_lib import record\nrecord.begin('q1b', globals())",
+                "atexit.register(lambda: open('ended', 'w'))",
+            )
+        ]
+    )
+    NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert [path.name for path in tmp_path.iterdir()] == ["ended"]

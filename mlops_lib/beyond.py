@@ -1,0 +1,133 @@
+"""What the reports did not ask: DataFrames for the page of the same name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+
+from mlops_lib import data, plots, record, resnet, tables
+from mlops_lib.plots import Picture
+
+DATASETS = ("mnist", "fashion_mnist")
+
+
+def dead_weights() -> pd.DataFrame:
+    """Return how many weights of each convolution can never learn at 28x28.
+
+    Columns model, layer, weights, dead; layers in the order of the forward pass.
+    """
+    rows = []
+    for model in tables.MODELS:
+        network = resnet.build(model)
+        sizes = {name: weight.numel() for name, weight in network.named_parameters()}
+        dead = resnet.remove_dead_taps(network, 1, 28)
+        for name, size in sizes.items():
+            layer = name.removesuffix(".weight")
+            if "conv" in layer or "downsample.0" in layer:
+                row = {"layer": layer, "weights": size, "dead": dead.get(layer, 0)}
+                rows.append({"model": tables.title(model)} | row)
+    return pd.DataFrame(rows)
+
+
+def growth(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return accuracy and seconds by number of training images: SVM (RBF, C=10) and ResNet-18.
+
+    Columns dataset, method, images, accuracy (per cent), seconds.
+    """
+    svms = tables.select(runs, template="q1b", kernel="rbf", best_C=10.0)
+    svms = svms[svms["search"].map(len) == 1] if len(svms) else svms
+    resnets = tables.trained(runs, model="resnet18", optimizer="adam", lr=1e-3, batch_size=32)
+    resnets = tables.select(resnets, epochs=1, amp="auto", input_pipeline="resident")
+    rows = [
+        {
+            "dataset": tables.title(run["dataset"]),
+            "method": method,
+            "images": int(run["train_images"]),
+            "accuracy": 100 * run["test_accuracy"],
+            "seconds": run[seconds],
+        }
+        for method, some, seconds in (
+            ("SVM (RBF, C=10)", svms, "fit_seconds"),
+            ("ResNet-18, one epoch", resnets, "train_seconds"),
+        )
+        for run in some.to_dict("records")
+    ]
+    columns = ["dataset", "method", "images", "accuracy", "seconds"]
+    return pd.DataFrame(rows, columns=columns).sort_values(columns[:3]).reset_index(drop=True)
+
+
+def cost(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return what the runs on all 49,000 images cost.
+
+    Columns dataset, method, run, seconds, operations (multiply-adds of the whole training, in
+    10^15; none for SVMs), accuracy (per cent), best: no run is as accurate in less time.
+    """
+    whole = runs[runs["train_images"] >= 49_000] if len(runs) else runs
+    rows = []
+    for run in tables.select(whole, template="q1a").to_dict("records"):
+        done = run["epochs"] * run["train_images"] * run["flops"] * 3 / 1e15
+        rows.append(_cost(run, tables.title(run["model"]), run["train_seconds"], done))
+    for run in tables.select(whole, template="q1b").to_dict("records"):
+        rows.append(_cost(run, "SVM", run["fit_seconds"], np.nan))
+    columns = ["dataset", "method", "run", "seconds", "operations", "accuracy"]
+    table = pd.DataFrame(rows, columns=columns).sort_values("seconds", ignore_index=True)
+    before = table.groupby("dataset")["accuracy"].transform(lambda a: a.cummax().shift())
+    return table.assign(best=before.isna() | (table["accuracy"] > before))
+
+
+def _cost(run: dict[str, Any], method: str, seconds: float, operations: float) -> dict[str, Any]:
+    return {
+        "dataset": tables.title(run["dataset"]),
+        "method": method,
+        "run": run["title"],
+        "seconds": seconds,
+        "operations": operations,
+        "accuracy": 100 * run["test_accuracy"],
+    }
+
+
+def seeds(runs: pd.DataFrame) -> Markdown:
+    """Say how far accuracy spreads over seeds, beside what the reports interpret."""
+    keys = [*tables.Q1A_KEYS, "model", "epochs", "train_images", "momentum"]
+    here = tables.select(runs, template="q1a", input_size=28)
+    if here.empty:
+        return Markdown("Not run yet.")
+    several = here.drop_duplicates([*keys, "seed"]).groupby(keys)["test_accuracy"]
+    spread = 100 * several.std()[several.count() > 1]
+    if spread.empty:
+        return Markdown("No configuration has been run with several seeds yet (`mlops run seeds`).")
+    return Markdown(
+        f"Over {len(spread)} configurations with several seeds, the standard deviation of the test "
+        f"accuracy is {spread.median():.2f} points (median), {spread.max():.2f} at most. "
+        f"A difference between two single runs of less than {2 * 2**0.5 * spread.median():.2f} "
+        "points says little."
+    )
+
+
+def never_right(runs: pd.DataFrame, dataset: str, seed: int = 0) -> np.ndarray:
+    """Return which test images every run on all training images gets wrong: int rows of the split.
+
+    Only runs of this dataset and seed share their test images.
+    """
+    here = runs[runs["train_images"] >= 49_000] if len(runs) else runs
+    here = tables.select(here, dataset=dataset, seed=seed)
+    if here.empty:
+        return np.empty(0, dtype=int)
+    right = [record.unpack_correct(run) for run in here.to_dict("records")]
+    return np.flatnonzero(~np.any(right, axis=0))
+
+
+def hardest(runs: pd.DataFrame, dataset: str, count: int = 20) -> Picture | Markdown:
+    """Show the first test images that every run gets wrong, with their labels."""
+    rows = never_right(runs, dataset)
+    if not len(rows):
+        return Markdown(f"{tables.title(dataset)}: none, or not run yet.")
+    images, labels = data.load(dataset)
+    test = data.split(labels, 0)[2][rows]
+    names = data.class_names(dataset)
+    shown = test[:count]
+    about = f"{len(rows)} test images of {tables.title(dataset)} that no run gets right; the first"
+    return plots.image_grid(images[shown], [names[label] for label in labels[shown]], about)

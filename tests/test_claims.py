@@ -1,0 +1,119 @@
+import re
+
+import pandas as pd
+import pytest
+
+from mlops_lib import claims, record, tables
+
+DECIMALS = re.compile(r"\d+\.\d{2,}")
+CODE = re.compile(r"^```\{code-cell\}.*?^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def reports():
+    judged = claims.judge(pd.DataFrame(columns=["template", "suite", "page"]))
+    return judged.pivot(index="id", columns="source", values="verdict")
+
+
+def test_every_claim_has_a_verdict_from_every_source(reports):
+    assert len(reports) == len({claim.id for claim in claims.CLAIMS}) == 18
+    assert list(reports.columns) == sorted(claims.SOURCES, key=str)  # as pandas orders them
+    assert set(reports["Our runs"]) == {"not measured"}
+
+
+@pytest.mark.parametrize(
+    "name, report, verdict",
+    [
+        ("A1", "A", "holds"),
+        ("A1", "B", "mixed"),  # 12 of 16 pairs
+        ("A3", "A", "holds"),
+        ("A3", "B", "mixed"),  # ResNet-50 costs more and is behind in 13 of 16 pairs
+        ("A5", "B", "mixed"),  # by 0.05 points on FashionMNIST, behind on MNIST
+        ("A8", "A", "holds"),  # 7.6 to 8.4 times
+        ("A8", "B", "does not hold"),
+        ("A11", "A", "holds"),
+        ("B1", "B", "not measured"),  # no table shows what comes after one epoch
+        ("B3", "B", "mixed"),  # 98.19 at 16, 98.96 at 32
+        ("B5", "A", "does not hold"),
+        ("B7", "B", "holds"),
+        ("B7", "A", "mixed"),
+    ],
+)
+def test_verdicts_on_the_published_tables(reports, name, report, verdict):
+    assert reports.loc[name, f"Report {report}"] == verdict
+
+
+@pytest.fixture
+def folder(smoke, tmp_path):
+    """Write records of all configurations of ResNet-18 in which Adam is ahead by a point."""
+    made = smoke[0].record
+    for row in tables.published("q1a").query("report == 'A' and model == 'resnet18'").itertuples():
+        accuracy = 0.98 if row.optimizer == "adam" else 0.97
+        where = tmp_path / "any" / "q1a" / f"{row.Index}.json"
+        write(made, where, accuracy, dataset=row.dataset, optimizer=row.optimizer,
+              batch_size=row.batch_size, lr=row.lr, train_size=None)  # fmt: skip
+    return tmp_path
+
+
+def write(made, path, accuracy, **parameters):
+    total = sum(map(sum, made.results["confusion_matrix"]))
+    results = made.results | {"test_accuracy": round(accuracy * total) / total}
+    results["train_images"] = 49_000
+    record.write(
+        made.model_copy(update={"parameters": made.parameters | parameters, "results": results}),
+        path,
+    )
+
+
+def ours(folder, name):
+    judged = claims.judge(tables.load(folder))
+    return judged[(judged["source"] == "Our runs") & (judged["id"] == name)].iloc[0]
+
+
+def test_a_changed_record_changes_table_verdict_and_sentence(folder):
+    before = ours(folder, "A1")
+    assert before.verdict == "holds"
+    assert "ahead in 8 of 8 pairs" in before.says
+    assert before.p_holm >= 2 / 2**8
+    cells = tables.q1a(tables.load(folder)).to_string()
+    headline = claims.headline(claims.judge(tables.load(folder)))
+    (path,) = [
+        path for path, run in tables.records(folder).items()
+        if run.parameters["dataset"] == "mnist" and run.parameters["batch_size"] == 16
+        and run.parameters["optimizer"] == "sgd" and run.parameters["lr"] == 1e-3
+    ]  # fmt: skip
+    write(record.read(path), path, 0.99)
+    after = ours(folder, "A1")
+    assert after.verdict == "mixed"
+    assert "ahead in 7 of 8 pairs, behind in 1" in after.says
+    assert tables.q1a(tables.load(folder)).to_string() != cells
+    assert claims.headline(claims.judge(tables.load(folder))) != headline
+
+
+def test_runs_of_other_lengths_are_not_paired(folder):
+    for path, run in tables.records(folder).items():
+        if run.parameters["optimizer"] == "sgd":
+            epochs = run.results["epochs"][:1]
+            changed = {"parameters": run.parameters | {"epochs": 1}}
+            changed["results"] = run.results | {"epochs": epochs}
+            record.write(run.model_copy(update=changed), path)
+    assert ours(folder, "A1").verdict == "not measured"
+
+
+def test_pairs_are_compared_on_the_images_they_share(folder):
+    says = ours(folder, "A1").says
+    assert "on the shared test images (McNemar) better in 0, worse in 0, neither in 8 of 8" in says
+
+
+def test_evidence_and_headline_name_what_is_judged(folder):
+    judged = claims.judge(tables.load(folder))
+    assert "our runs can judge" in claims.headline(judged)
+    text = claims.evidence(judged).data
+    assert all(f"**{claim.id}. {claim.text}**" in text for claim in claims.CLAIMS)
+    assert claims.sides(tables.load(folder)).data.count("report") >= 2
+
+
+def test_no_measured_number_is_typed_into_a_page():
+    for page in record.BOOK.glob("*.md"):
+        prose = CODE.sub("", page.read_text())
+        assert not DECIMALS.findall(prose.replace("Python 3.11", "")), page.name
