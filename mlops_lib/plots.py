@@ -184,3 +184,64 @@ def speed(table: pd.DataFrame) -> Picture:
     axis.set(xlabel="training images per second", ylabel="")
     rates = [f"{run.run} {run.images_per_second:.0f}" for run in table.itertuples()]
     return _picture(figure, f"Training images per second: {'; '.join(rates) or 'none measured'}")
+
+
+def layers(table: pd.DataFrame) -> Picture:
+    """Show how many weights of each layer can learn, and how many can't.
+
+    Columns model, layer, weights, dead.
+    """
+    numbers = table.groupby("model").cumcount()
+    long = table.assign(learn=table["weights"] - table["dead"], number=numbers).melt(
+        ["model", "number"], ["dead", "learn"], "kind", "count"
+    )
+    long["kind"] = long["kind"].map({"dead": "never learn", "learn": "learn"})
+    grid = sns.displot(
+        long, x="number", hue="kind", weights="count", col="model", multiple="stack", shrink=0.9,
+        discrete=True, hue_order=["learn", "never learn"], height=3.4, aspect=1.5,
+        facet_kws={"sharex": False},
+    )  # fmt: skip
+    grid.set_axis_labels("convolutions, first to last", "weights")
+    grid.set_titles("{col_name}")
+    grid.set(xticks=[])
+    totals = table.groupby("model", sort=False)[["dead", "weights"]].sum()
+    shares = [f"{name} {row.dead:,} of {row.weights:,}" for name, row in totals.iterrows()]
+    return _picture(grid.figure, f"Weights of convolutions that never learn: {'; '.join(shares)}")
+
+
+def growth(table: pd.DataFrame) -> Picture:
+    """Show accuracy and seconds over the number of training images, a line for each method.
+
+    Columns dataset, method, images, accuracy, seconds.
+    """
+    long = table.melt(["dataset", "method", "images"], ["accuracy", "seconds"], "measure")
+    grid = sns.relplot(
+        long, x="images", y="value", hue="method", style="method", row="measure", col="dataset",
+        kind="line", markers=True, height=2.6, aspect=1.6, facet_kws={"sharey": "row"},
+    )  # fmt: skip
+    grid.set(xscale="log")
+    for (measure, _), axis in grid.axes_dict.items():
+        axis.set(ylabel={"accuracy": "test accuracy (%)", "seconds": "seconds"}[measure])
+        if measure == "seconds":
+            axis.set_yscale("log")
+    grid.set_titles("{col_name}")
+    grid.set_axis_labels("training images")
+    return _picture(grid.figure, "Accuracy and time of SVM and ResNet-18 by training images")
+
+
+def cost(table: pd.DataFrame) -> Picture:
+    """Show accuracy over training time, the runs that none beats in both joined by a line.
+
+    Columns dataset, method, seconds, accuracy, best.
+    """
+    grid = sns.relplot(
+        table, x="seconds", y="accuracy", hue="method", style="method", col="dataset", s=60,
+        height=3.2, aspect=1.3, facet_kws={"sharey": False},
+    )  # fmt: skip
+    for dataset, axis in grid.axes_dict.items():
+        front = table[(table["dataset"] == dataset) & table["best"]].sort_values("seconds")
+        axis.plot(front["seconds"], front["accuracy"], color=".4", linewidth=1, zorder=0)
+    grid.set(xscale="log")
+    grid.set_axis_labels("training time (s)", "test accuracy (%)")
+    grid.set_titles("{col_name}")
+    return _picture(grid.figure, "Accuracy over training time; the table below has the values")

@@ -88,7 +88,9 @@ def test_pages_with_code_are_computed_at_every_build():
     env = SimpleNamespace(found_docs=set(found), doc2path=found.get)
     computed = set(pages._computed(env))
     results = {"results_q1a", "results_q1b", "results_q2"}
-    assert computed == results | {"intro", "methods", "speed", "all_runs"}
+    assert computed == results | {
+        "intro", "methods", "findings", "beyond", "speed", "all_runs"
+    }  # fmt: skip
 
 
 def test_a_build_that_fails_is_said_with_the_log(tmp_path, monkeypatch):

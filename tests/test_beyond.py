@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from mlops_lib import beyond, data, plots, record, tables
+
+
+@pytest.fixture
+def runs(smoke):
+    """Return the smoke runs as if they were of all images."""
+    return tables.load(smoke[0].slot.folder.parent).assign(train_images=49_000)
+
+
+def test_dead_weights_by_layer():
+    layers = beyond.dead_weights()
+    sums = layers.groupby("model")["dead"].sum()
+    assert sums.to_dict() == {"ResNet-18": 6_946_816, "ResNet-50": 5_505_024}
+    # The last convolution of ResNet-18 works on one pixel: 8 of its 9 taps see padding alone.
+    last = layers[layers["model"] == "ResNet-18"].iloc[-1]
+    assert (last["layer"], last["weights"]) == ("layer4.1.conv2", 512 * 512 * 9)
+    assert last["dead"] == 512 * 512 * 8
+    assert "6,946,816 of 11,160,640" in plots.layers(layers).alt
+
+
+def test_growth_has_a_row_for_each_method_and_number_of_images(runs):
+    svms = runs[runs["template"] == "q1b"].assign(best_C=10.0, kernel="rbf", search=[[{}], [{}]])
+    table = beyond.growth(svms)
+    assert list(table["method"]) == ["SVM (RBF, C=10)"] * 2
+    assert table["accuracy"].between(90, 100).all()
+    assert plots.growth(table).png()
+    assert beyond.growth(runs.iloc[:0]).empty
+
+
+def test_a_run_that_another_beats_is_not_on_the_front(runs):
+    trained = runs[runs["template"] == "q1a"].assign(
+        train_seconds=[1.0, 2.0], test_accuracy=[0.9, 0.8]
+    )
+    table = beyond.cost(trained)
+    assert list(table["best"]) == [True, False]
+    assert plots.cost(table).png()
+    assert "90.00" in beyond.front(trained).data
+    assert "80.00" not in beyond.front(trained).data
+
+
+def test_spread_over_seeds(runs):
+    one = runs[runs["template"] == "q1a"].iloc[:1]
+    assert "No configuration" in beyond.seeds(one).data
+    two = one.loc[one.index.repeat(2)].assign(seed=[0, 1], test_accuracy=[0.90, 0.92])
+    assert "1.41 points (median)" in beyond.seeds(two).data
+
+
+def test_images_that_no_run_gets_right(runs):
+    right = [record.unpack_correct(run) for run in runs.to_dict("records")]
+    expected = [i for i in range(len(right[0])) if not any(r[i] for r in right)]
+    assert beyond.never_right(runs, "digits").tolist() == expected
+    assert beyond.never_right(runs, "digits", seed=9).tolist() == []
+
+
+def test_without_the_images_their_number_is_said(runs, monkeypatch):
+    monkeypatch.setattr(beyond, "never_right", lambda runs, dataset: np.array([1, 2]))
+    monkeypatch.setattr(data, "local", lambda name: None)
+    assert "2 test images of MNIST" in beyond.hardest(runs, "mnist").data
