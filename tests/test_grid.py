@@ -289,6 +289,33 @@ def test_workers_of_a_cluster_give_the_same_records(tmp_path, undisturbed):
     assert_all_done(slots, undisturbed)
 
 
+def kernels_of(workers):
+    """Return the processes that the workers' servers have forked."""
+    return [kernel for w in workers for server in w.children() for kernel in server.children()]
+
+
+def test_an_interrupt_ends_the_kernels_of_workers(tmp_path):
+    from distributed import LocalCluster
+
+    file = tmp_path / "long.yaml"
+    fixed = "{dataset: digits, batch_size: 2, epochs: 1000}"
+    file.write_text(
+        f"description: long\ngrids: [{{template: q1a, fixed: {fixed}, grid: {{seed: [0, 1]}}}}]"
+    )
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        workers = [psutil.Process(nanny.pid) for nanny in cluster.workers.values()]
+        address = cluster.scheduler_address
+        runner = start(tmp_path / "runs", "run", file, "--jobs", 2, "--scheduler", address)
+        while not (training := [k for k in kernels_of(workers) if k.cpu_times().user > 1]):
+            assert runner.poll() is None
+            time.sleep(0.5)  # until a kernel is training
+        runner.send_signal(signal.SIGINT)
+        assert "interrupted: 0 of 2 runs done" in runner.stdout.read()
+        assert runner.wait() == 130
+        assert_gone(training)
+    assert not list(tmp_path.glob("runs/long/*/*.json"))
+
+
 def test_a_scheduler_that_does_not_answer_is_named(tmp_path):
     with pytest.raises(ParameterError, match=r"scheduler='tcp://127.0.0.1:9'"):
         list(grid.execute_all(places(tmp_path, 1), Options(scheduler="tcp://127.0.0.1:9")))

@@ -79,12 +79,14 @@ def test_a_run_fills_its_cell_and_no_other(runs):
     assert cells["MNIST", 16, "SGD", "0.0001"] == "98.57 (98.36–98.76)"
     assert (cells == tables.NOT_RUN).sum() == 15
     assert (table[("ResNet-50", "measured here")] == tables.NOT_RUN).all()
-    assert table[("ResNet-18", "A")]["MNIST", 16, "SGD", "0.0001"] == "98.40"
-    assert table[("ResNet-18", "B")]["MNIST", 16, "SGD", "0.0001"] == "97.70"
+    assert table[("ResNet-18", "A")]["MNIST", 16, "SGD", "0.0001"] == "98.40 (-0.17)"
+    assert table[("ResNet-18", "B")]["MNIST", 16, "SGD", "0.0001"] == "97.70 (-0.87*)"
+    assert table[("ResNet-18", "A")]["MNIST", 32, "SGD", "0.0001"] == "98.30"
 
 
 def test_a_shorter_run_says_so(runs):
     table = tables.q1a(runs(make(train_images=9000, batch_size=16)))
+    assert "(" not in table[("ResNet-18", "A")]["MNIST", 16, "Adam", "0.001"]
     cell = table[("ResNet-18", "measured here")]["MNIST", 16, "Adam", "0.001"]
     assert cell.endswith("; 1 epoch of 5, 9,000 images of 49,000")
 
