@@ -124,7 +124,10 @@ def _configuration(here: pd.DataFrame) -> dict[str, Any]:
         "wobble_pct": 100 * float(np.mean([h.diff().clip(upper=0).abs().mean() for h in history]))
         if len(history[0]) > 1
         else math.nan,
-        "epoch_seconds": float((here["train_seconds"] / here["epochs"]).mean()),
+        # The fastest: a machine that does something else meanwhile only makes epochs slower.
+        "epoch_seconds": float(
+            np.mean([pd.DataFrame(e)["seconds"].min() for e in here["history"]])
+        ),
         "train_seconds": float(here["train_seconds"].mean()),
     }
 
@@ -182,7 +185,7 @@ MEASURES = {
     "accuracy_pct": "test accuracy",
     "first_epoch_pct": "validation accuracy after the first epoch",
     "wobble_pct": "fall of the validation accuracy between epochs",
-    "epoch_seconds": "training time of an epoch",
+    "epoch_seconds": "time of the fastest epoch",
 }
 
 
@@ -229,14 +232,19 @@ def _images(table: pd.DataFrame, found: pd.DataFrame, factor: str, first: Any, s
     )
 
 
-def every_part(*checks: Check) -> Check:
-    """Check a claim of several parts; parts that a source does not measure don't count."""
+def every_part(*checks: Check, whole: bool = False) -> Check:
+    """Check a claim of several parts; parts that a source does not measure don't count.
+
+    `whole`: it can't hold, either, before all of them are measured.
+    """
 
     def check(source: Source) -> Evidence:
         parts = [part(source) for part in checks]
         measured = [part for part in parts if part.verdict != UNKNOWN]
         verdicts = {part.verdict for part in measured}
         verdict = UNKNOWN if not verdicts else verdicts.pop() if len(verdicts) == 1 else MIXED
+        if whole and verdict == HOLDS and len(measured) < len(parts):
+            verdict = UNKNOWN
         p = next((part.p for part in measured if part.p is not None), None)
         return Evidence(verdict, "; ".join(part.says for part in parts), p)
 
@@ -373,8 +381,8 @@ def best_is(dataset: str, claimed: float, svm: bool = False, **configuration: An
     def check(source: Source) -> Evidence:
         table = tables.select(source.q1b if svm else source.q1a, dataset=dataset)
         kind = f"best {'SVM' if svm else 'ResNet'} on {tables.title(dataset)}"
-        if table.empty:
-            return Evidence(UNKNOWN, f"{kind}: not run")
+        if len(table) < (2 if svm else 16):  # kernels; models, batch sizes, optimizers and rates
+            return Evidence(UNKNOWN, f"{kind}: not all configurations run")
         best = table.loc[table["accuracy_pct"].idxmax()]
         near = not stats.differ(best["accuracy_pct"] / 100, claimed / 100, TEST_IMAGES)
         same = all(best[name] == value for name, value in configuration.items())
@@ -442,7 +450,8 @@ CLAIMS = (
     Claim("A10", "ResNet-50 needs substantially more computation than ResNet-18",
           deeper_costs_more),
     Claim("A11", "Best MNIST 99.4 %, best FashionMNIST 92.6 %, GPU 8 times faster",
-          every_part(best_is("mnist", 99.4), best_is("fashion_mnist", 92.6), gpu_about(8))),
+          every_part(best_is("mnist", 99.4), best_is("fashion_mnist", 92.6), gpu_about(8),
+                     whole=True)),
     Claim("B1", "SGD at 1e-3 is best for quick convergence", fastest_start),
     Claim("B2", "Adam is more stable at 1e-4 than at 1e-3",
           every_part(ahead("lr", 1e-4, 1e-3, where={"optimizer": "adam"}),
@@ -463,7 +472,7 @@ CLAIMS = (
               best_is("fashion_mnist", 92.60, model="resnet50", batch_size=16, optimizer="adam",
                       lr=1e-4),
               best_is("mnist", 97.61, svm=True, kernel="poly", C=10),
-              gpu_about(30))),
+              gpu_about(30), whole=True)),
 )  # fmt: skip
 
 
@@ -494,8 +503,9 @@ def judge(runs: pd.DataFrame) -> pd.DataFrame:
 def summary(judged: pd.DataFrame) -> pd.DataFrame:
     """Lay out the verdicts: a row for each claim, a column for each source."""
     wide = judged.pivot(index=["id", "claim"], columns="source", values="verdict")
+    wide = wide.reindex(columns=list(SOURCES)).reset_index("claim").rename_axis(index=None)
     order = [claim.id for claim in CLAIMS]
-    return wide.reindex(columns=list(SOURCES)).reset_index().set_index("id").loc[order]
+    return wide.rename(columns={"claim": "Claim"}).rename_axis(columns=None).loc[order]
 
 
 def headline(judged: pd.DataFrame) -> str:
@@ -505,7 +515,7 @@ def headline(judged: pd.DataFrame) -> str:
 
     def counts(verdicts: pd.Series) -> str:
         number = {name: int(verdicts.get(name, 0)) for name in (HOLDS, MIXED, FAILS)}
-        return f"{number[HOLDS]} hold, {number[MIXED]} are mixed and {number[FAILS]} do not hold"
+        return f"{number[HOLDS]} hold, {number[MIXED]} mixed, {number[FAILS]} not holding"
 
     judged_here = len(CLAIMS) - int(ours.get(UNKNOWN, 0))
     return (
@@ -572,13 +582,9 @@ def momentum(runs: pd.DataFrame) -> Any:
         for value in (0.0, 0.9):
             here = tables.trained(
                 runs, dataset=dataset, lr=lr, optimizer="sgd", model="resnet18", batch_size=16,
-                momentum=value,
+                momentum=value, epochs=1,
             )  # fmt: skip
-            one = here[here["epochs"] == 1] if len(here) else here
-            row[f"momentum {value:g}, 1 epoch"] = tables.cell(one)
-            row[f"momentum {value:g}, most epochs"] = tables.cell(
-                here, tables.PUBLISHED_EPOCHS[dataset]
-            )
+            row[f"momentum {value:g}, one epoch"] = tables.cell(here)
         by_report = reports.set_index("report")["accuracy_pct"]
         rows.append(row | {f"report {name}": f"{by_report[name]:.2f}" for name in "AB"})
     return tables.page(pd.DataFrame(rows).set_index(["Dataset", "Rate"]))

@@ -17,6 +17,10 @@ from myst_nb.core.render import NbElementRenderer
 from nbconvert.preprocessors.sanitize import SanitizeHTML
 
 RUN_PAGES = "runs/"
+METADATA = {
+    "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+    "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+}
 TABLE_TAGS = ("br", "div", "p", "pre", "span", "table", "tbody", "td", "th", "thead", "tr")
 STYLE_SHEET = re.compile(r"<style\b.*?</style\s*>", re.DOTALL | re.IGNORECASE)
 # What MyST would carry out: a directive, a role, a substitution (which may be any Python).
@@ -55,7 +59,7 @@ def _read(name: str, source: list[str]) -> None:
 def harmless(notebook: str) -> str:
     """Take scripts and MyST's commands out of a notebook, both given as JSON."""
     content = nbformat.reads(notebook, 4)
-    content.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    content.metadata = nbformat.from_dict(METADATA)
     for cell in content.cells:
         cell.metadata = {"tags": [str(tag) for tag in cell.metadata.get("tags", ())]}
         if cell.cell_type != "code":

@@ -199,7 +199,7 @@ def layers(table: pd.DataFrame) -> Picture:
     grid = sns.displot(
         long, x="number", hue="kind", weights="count", col="model", multiple="stack", shrink=0.9,
         discrete=True, hue_order=["learn", "never learn"], height=3.4, aspect=1.5,
-        facet_kws={"sharex": False},
+        common_bins=False, facet_kws={"sharex": False},
     )  # fmt: skip
     grid.set_axis_labels("convolutions, first to last", "weights")
     grid.set_titles("{col_name}")

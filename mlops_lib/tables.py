@@ -212,11 +212,15 @@ def trained(runs: pd.DataFrame, **configuration: Any) -> pd.DataFrame:
     return select(runs, template="q1a", input_size=28, **{"momentum": 0.9} | configuration)
 
 
-def page(table: pd.DataFrame) -> HTML:
-    """Return a table as a page shows it: escaped, nothing cut off, a line for each `; ` part."""
+def page(table: pd.DataFrame, wrap: bool = False) -> HTML:
+    """Return a table as a page shows it: escaped, nothing cut off, a line for each `; ` part.
+
+    `wrap` lets long texts take several lines.
+    """
     cells = table.map(lambda text: "<br>".join(map(html.escape, str(text).split("; "))))
     shown = cells.to_html(escape=False, border=0, justify="left")
-    return HTML(shown.replace("<table", '<table style="font-size: 80%; white-space: nowrap"', 1))
+    style = "font-size: 80%" + ("" if wrap else "; white-space: nowrap")
+    return HTML(shown.replace("<table", f'<table style="{style}"', 1))
 
 
 def _two_level(rows: list[dict], index: list[str]) -> pd.DataFrame:

@@ -105,6 +105,11 @@ def test_pairs_are_compared_on_the_images_they_share(folder):
     assert "on the shared test images (McNemar) better in 0, worse in 0, neither in 8 of 8" in says
 
 
+def test_a_headline_waits_for_all_configurations(folder):
+    assert ours(folder, "A11").verdict == "not measured"
+    assert "not all configurations run" in ours(folder, "B7").says
+
+
 def test_evidence_and_headline_name_what_is_judged(folder):
     judged = claims.judge(tables.load(folder))
     assert "our runs can judge" in claims.headline(judged)
