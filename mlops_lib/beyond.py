@@ -39,7 +39,7 @@ def growth(runs: pd.DataFrame) -> pd.DataFrame:
     Columns dataset, method, images, accuracy (per cent), seconds.
     """
     svms = tables.select(runs, template="q1b", kernel="rbf", best_C=10.0)
-    svms = svms[svms["search"].map(len) == 1] if len(svms) else svms
+    svms = svms[svms["search"].str.len() == 1] if "search" in svms else svms.iloc[:0]
     resnets = tables.trained(runs, model="resnet18", optimizer="adam", lr=1e-3, batch_size=32)
     resnets = tables.select(resnets, epochs=1, amp="auto", input_pipeline="resident")
     rows = [
@@ -153,9 +153,14 @@ def never_right(runs: pd.DataFrame, dataset: str, seed: int = 0) -> np.ndarray:
     """
     here = runs[runs["train_images"] >= 49_000] if len(runs) else runs
     here = tables.select(here, dataset=dataset, seed=seed)
-    if here.empty:
+    right = [
+        record.unpack_correct(run)
+        for run in here.to_dict("records")
+        if isinstance(run.get("correct"), str)
+    ]
+    right = [bits for bits in right if len(bits) == len(right[0])]
+    if not right:
         return np.empty(0, dtype=int)
-    right = [record.unpack_correct(run) for run in here.to_dict("records")]
     return np.flatnonzero(~np.any(right, axis=0))
 
 

@@ -115,20 +115,24 @@ def _ours(runs: pd.DataFrame) -> Source:
 
 def _configuration(here: pd.DataFrame) -> dict[str, Any]:
     """Return one row for the runs of a configuration: means over seeds."""
-    first = here.iloc[0].to_dict()
-    history = [pd.DataFrame(epochs)["val_accuracy"] for epochs in here["history"]]
-    return first | {
+    return here.iloc[0].to_dict() | {
         "accuracy_pct": 100 * here["test_accuracy"].mean(),
-        "first_epoch_pct": 100 * float(np.mean([h.iloc[0] for h in history])),
-        # How far the validation accuracy falls between epochs, on average: 0 where it only rises.
-        "wobble_pct": 100 * float(np.mean([h.diff().clip(upper=0).abs().mean() for h in history]))
-        if len(history[0]) > 1
-        else math.nan,
-        # The fastest: a machine that does something else meanwhile only makes epochs slower.
-        "epoch_seconds": float(
-            np.mean([pd.DataFrame(e)["seconds"].min() for e in here["history"]])
-        ),
         "train_seconds": float(here["train_seconds"].mean()),
+        **pd.DataFrame([_history(epochs) for epochs in here["history"]]).mean().to_dict(),
+    }
+
+
+def _history(epochs: list[dict[str, Any]]) -> dict[str, float]:
+    """Return what the epochs of one run say, nan where they can't."""
+    if not epochs:
+        return dict.fromkeys(("first_epoch_pct", "wobble_pct", "epoch_seconds"), math.nan)
+    accuracy = 100 * pd.Series([epoch["val_accuracy"] for epoch in epochs])
+    return {
+        "first_epoch_pct": accuracy.iloc[0],
+        # How far it falls back from one epoch to the next, on average: 0 where it only rises.
+        "wobble_pct": accuracy.diff().clip(upper=0).abs().mean(),
+        # The fastest: a machine that does something else meanwhile only makes epochs slower.
+        "epoch_seconds": min(epoch["seconds"] for epoch in epochs),
     }
 
 
@@ -206,30 +210,34 @@ def _judged(summary: stats.Paired, every: bool, what: str, unit: str) -> Evidenc
 
 def _images(table: pd.DataFrame, found: pd.DataFrame, factor: str, first: Any, second: Any) -> str:
     """Say in how many pairs of runs McNemar's test on the shared test images finds a difference."""
-    if "correct" not in table:
-        return ""
     keys = [name for name in PAIR_KEYS if name in found and name != "epochs"]
     better = worse = compared = 0
     for pair in found[keys].to_dict("records"):
-        rows = [tables.select(table, **{factor: value}, **pair) for value in (first, second)]
-        if (
-            any(row.empty for row in rows)
-            or rows[0].iloc[0]["dataset"] != rows[1].iloc[0]["dataset"]
-        ):
-            continue
-        right = [record.unpack_correct(row.iloc[0].to_dict()) for row in rows]
-        if len(right[0]) != len(right[1]) or rows[0].iloc[0]["seed"] != rows[1].iloc[0]["seed"]:
-            continue
-        only_first, only_second, p = stats.mcnemar(*right)
-        compared += 1
-        better += p < LEVEL and only_first > only_second
-        worse += p < LEVEL and only_first < only_second
+        tested = _mcnemar(*(tables.select(table, **{factor: v}, **pair) for v in (first, second)))
+        if tested:
+            only_first, only_second, p = tested
+            compared += 1
+            better += p < LEVEL and only_first > only_second
+            worse += p < LEVEL and only_first < only_second
     if not compared:
         return ""
     return (
         f"; on the shared test images (McNemar) better in {better}, worse in {worse}, "
         f"neither in {compared - better - worse} of {compared}"
     )
+
+
+def _mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> tuple[int, int, float] | None:
+    """Compare the first runs of two tables; None unless they share their test images."""
+    if first.empty or second.empty or "correct" not in first:
+        return None
+    runs = [first.iloc[0].to_dict(), second.iloc[0].to_dict()]
+    if any(runs[0][name] != runs[1][name] for name in ("dataset", "seed")):
+        return None
+    if not all(isinstance(run["correct"], str) for run in runs):
+        return None
+    right = [record.unpack_correct(run) for run in runs]
+    return stats.mcnemar(*right) if len(right[0]) == len(right[1]) else None
 
 
 def every_part(*checks: Check, whole: bool = False) -> Check:
@@ -272,11 +280,10 @@ def kernels(source: Source) -> Evidence:
 
 
 def _kernel_images(table: pd.DataFrame, dataset: str) -> str:
-    if "correct" not in table:
-        return ""
-    rows = [tables.select(table, dataset=dataset, kernel=kernel) for kernel in ("rbf", "poly")]
-    right = [record.unpack_correct(row.iloc[0].to_dict()) for row in rows]
-    return f" (McNemar p = {stats.mcnemar(*right)[2]:.3g})"
+    tested = _mcnemar(
+        *(tables.select(table, dataset=dataset, kernel=kernel) for kernel in ("rbf", "poly"))
+    )
+    return f" (McNemar p = {tested[2]:.3g})" if tested else ""
 
 
 def over_svms(source: Source) -> Evidence:

@@ -21,7 +21,21 @@ METADATA = {
     "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},
 }
-TABLE_TAGS = ("br", "div", "p", "pre", "span", "table", "tbody", "td", "th", "thead", "tr")
+SHOWN_TAGS = (
+    "br",
+    "details",
+    "div",
+    "p",
+    "pre",
+    "span",
+    "summary",
+    "table",
+    "tbody",
+    "td",
+    "th",
+    "thead",
+    "tr",
+)
 STYLE_SHEET = re.compile(r"<style\b.*?</style\s*>", re.DOTALL | re.IGNORECASE)
 # What MyST would carry out: a directive, a role, a substitution (which may be any Python).
 MYST = (
@@ -71,7 +85,7 @@ def harmless(notebook: str) -> str:
             if "text/markdown" in data:
                 data["text/markdown"] = _without_commands(data["text/markdown"])
     clean = SanitizeHTML(
-        tags=[*ALLOWED_TAGS, *TABLE_TAGS],
+        tags=[*ALLOWED_TAGS, *SHOWN_TAGS],
         attributes={**ALLOWED_ATTRIBUTES, "*": ["class"]},
     )
     return nbformat.writes(clean.preprocess(content, {})[0])

@@ -42,7 +42,11 @@ class RecordError(ValueError):
 
 
 class Record(BaseModel):
-    """What a run was asked, what came out and where it ran."""
+    """What a run was asked, what came out and where it ran.
+
+    `started_at` and `duration_seconds` are of the process that finished it: of a run that was
+    interrupted, its last part. Seconds within `results` count all parts.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -95,7 +99,13 @@ class _Scored(BaseModel):
         return self
 
 
+class _Epoch(BaseModel):
+    val_accuracy: Share
+    seconds: Amount
+
+
 class _Trained(_Scored):
+    epochs: list[_Epoch] = []
     train_seconds: Amount
     images_per_second: Amount
     flops: Amount
@@ -103,6 +113,7 @@ class _Trained(_Scored):
 
 
 class _Fitted(_Scored):
+    search: list[dict[str, Any]] = []
     fit_seconds: Amount
     best: _Best
 

@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from papermill.translators import PythonTranslator
 
-from mlops_lib import data, record, suite, tables
+from mlops_lib import beyond, claims, data, record, suite, tables
 from mlops_lib.params import TEMPLATES, ParameterError, shown
 
 EXAMPLES = settings(
@@ -365,6 +365,10 @@ def assert_is_refused_or_shown(path, content):
     pages += [tables.page(table(runs)).data for table in (tables.q1a, tables.q1b, tables.q2)]
     pages += [f(runs).data for f in (tables.finding_q1a, tables.finding_q1b, tables.finding_q2)]
     assert tables.headlines(runs)["runs"] == "1"  # text, which Sphinx escapes
+    claims.sources(runs)
+    pages += [beyond.front(runs).data, beyond.seeds(runs).data, claims.sides(runs).data]
+    beyond.growth(runs)
+    beyond.never_right(runs, runs["dataset"][0], int(runs["seed"][0]))
     assert "<script" not in "".join(pages)
     assert 'href="runs/suite/q1/run.html"' in pages[1]
 
