@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import html
-import json
-import math
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from IPython.display import HTML, Markdown
+from IPython.display import HTML
 
 from mlops_lib import record
 from mlops_lib.record import Record
@@ -19,7 +17,6 @@ from mlops_lib.stats import differ, wilson
 
 RUNS = record.BOOK / "runs"
 PUBLISHED = record.BOOK / "published"
-BENCHMARKS = record.BOOK / "benchmarks.json"
 NOT_RUN = "not run"
 NOT_STATED = "not stated"
 PUBLISHED_EPOCHS = {"mnist": 5, "fashion_mnist": 10}  # report B; report A states none
@@ -333,72 +330,6 @@ def overview(runs: pd.DataFrame, template: str | None = None) -> HTML:
     return HTML(table.to_html(index=False, escape=False, border=0, justify="left"))
 
 
-def headlines(runs: pd.DataFrame) -> dict[str, str]:
-    """Return the overview's figures as text, by name; what has no run says so."""
-    found = {"runs": str(len(runs))}
-    for dataset in ("mnist", "fashion_mnist"):
-        here = select(runs, dataset=dataset)
-        found[f"best_{dataset}"] = _best(here)
-        found[f"best_svm_{dataset}"] = _best(select(here, template="q1b"))
-    found["gpu_ratio"] = _gpu_ratio(select(runs, template="q2"))
-    names = runs["device_name"].unique() if len(runs) else []
-    found["machines"] = ", ".join(names) or NOT_RUN
-    return found
-
-
-def best(runs: pd.DataFrame) -> Any:
-    """Return the run with the best test accuracy, None where there is no run."""
-    return None if runs.empty else runs.loc[runs["test_accuracy"].idxmax()]
-
-
-def _best(runs: pd.DataFrame) -> str:
-    run = best(runs)
-    return NOT_RUN if run is None else f"{accuracy_text(run)} %: {run['title']}"
-
-
-def _gpu_ratio(runs: pd.DataFrame) -> str:
-    """Return how many times faster than its CPU twin each GPU run trained."""
-    twins = ["model", "optimizer", "lr", "batch_size", "input_size", "in_channels"]
-    if runs.empty:
-        return NOT_RUN
-    rates = runs.pivot_table("images_per_second", twins, "device").reindex(columns=["cpu", "cuda"])
-    ratios = (rates["cuda"] / rates["cpu"]).dropna()
-    if ratios.empty:
-        return NOT_RUN
-    return f"{ratios.min():.1f} to {ratios.max():.1f} times as fast (n={len(ratios)})"
-
-
-def finding_q1a(runs: pd.DataFrame) -> Markdown:
-    """Say in a sentence or two what Q1(a) found so far."""
-    lines = []
-    for dataset in ("mnist", "fashion_mnist"):
-        here = select(runs, template="q1a", dataset=dataset)
-        reports = published("q1a").query("dataset == @dataset")
-        range_text = f"{reports['accuracy_pct'].min():.2f} to {reports['accuracy_pct'].max():.2f} %"
-        lines.append(f"- **{title(dataset)}**, best: {_best(here)}. The reports: {range_text}.")
-    return Markdown("\n".join(lines))
-
-
-def finding_q1b(runs: pd.DataFrame) -> Markdown:
-    """Say in a sentence or two what Q1(b) found so far."""
-    lines = []
-    for dataset in ("mnist", "fashion_mnist"):
-        here = select(runs, template="q1b", dataset=dataset)
-        lines.append(f"- **{title(dataset)}**, best: {_best(here)}.")
-    return Markdown("\n".join(lines))
-
-
-def finding_q2(runs: pd.DataFrame) -> Markdown:
-    """Say in a sentence or two what Q2 found so far."""
-    here = select(runs, template="q2")
-    lines = [f"- **GPU against CPU**: {_gpu_ratio(here)}."]
-    for run in here.to_dict("records"):
-        share = f", {run['peak_share']:.1%} of the peak" if "peak_share" in run else ""
-        where = f"{run['title']} on {title(run['device'])}"
-        lines.append(f"- **{where}**: {run['images_per_second']:,.0f} images/s{share}.")
-    return Markdown("\n".join(lines))
-
-
 def q1a_long(runs: pd.DataFrame) -> pd.DataFrame:
     """Return Q1(a) as one row an accuracy: dataset, model, configuration, source, low, high."""
     rows = []
@@ -450,39 +381,3 @@ def compare(first: Record, second: Record) -> pd.DataFrame:
     ]
     table = pd.DataFrame(sides, index=["first", "second"], dtype=object).T
     return table[table["first"].ne(table["second"]) & table.notna().any(axis=1)]
-
-
-def benchmarks(path: Path = BENCHMARKS) -> pd.DataFrame:
-    """Return the latest committed benchmark: a row for each figure, beside what is wanted."""
-    rows = []
-    for name, figure in json.loads(path.read_text(encoding="utf-8"))["figures"].items():
-        rows.append(
-            {
-                "figure": name,
-                "measured": f"{figure['median']:.2f}",
-                "range": f"{figure['low']:.2f} to {figure['high']:.2f}",
-                "n": figure["n"],
-                "commit": (figure.get("commit") or "")[:7],
-                "wanted": wanted(figure),
-                "": "short" if is_short(figure) else "",
-            }
-        )
-    return pd.DataFrame(rows).set_index("figure")
-
-
-def wanted(figure: dict[str, Any]) -> str:
-    """Say what is wanted of a figure of the benchmark."""
-    bound = "most" if "most" in figure else "least"
-    return f"at {bound} {figure[bound]:g}"
-
-
-def is_short(figure: dict[str, Any]) -> bool:
-    """Say whether a figure of the benchmark falls short of what is wanted of it."""
-    low, high = figure.get("least", -math.inf), figure.get("most", math.inf)
-    return not low <= figure["median"] <= high or figure.get("points_apart", 0) > 0.01
-
-
-def benchmark_machine(path: Path = BENCHMARKS) -> str:
-    """Say on what the latest benchmark was measured."""
-    machine = json.loads(path.read_text(encoding="utf-8"))["machine"]
-    return f"{machine['cores']} cores of {machine['cpu']}, torch {machine['torch']}"

@@ -3,7 +3,7 @@ import re
 import pandas as pd
 import pytest
 
-from mlops_lib import claims, record, tables
+from mlops_lib import claims, record, sources, tables
 
 DECIMALS = re.compile(r"\d+\.\d{2,}")
 CODE = re.compile(r"^```\{code-cell\}.*?^```", re.MULTILINE | re.DOTALL)
@@ -17,7 +17,7 @@ def reports():
 
 def test_every_claim_has_a_verdict_from_every_source(reports):
     assert len(reports) == len({claim.id for claim in claims.CLAIMS}) == 18
-    assert list(reports.columns) == sorted(claims.SOURCES, key=str)  # as pandas orders them
+    assert list(reports.columns) == sorted(sources.SOURCES, key=str)  # as pandas orders them
     assert set(reports["Our runs"]) == {"not measured"}
 
 

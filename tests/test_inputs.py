@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from papermill.translators import PythonTranslator
 
-from mlops_lib import beyond, claims, data, record, suite, tables
+from mlops_lib import beyond, claims, data, headlines, record, sources, suite, tables
 from mlops_lib.params import TEMPLATES, ParameterError, shown
 
 EXAMPLES = settings(
@@ -363,9 +363,9 @@ def assert_is_refused_or_shown(path, content):
     runs = tables.load(path.parents[2])
     pages = [made._repr_mimebundle_()["text/html"], tables.overview(runs).data]
     pages += [tables.page(table(runs)).data for table in (tables.q1a, tables.q1b, tables.q2)]
-    pages += [f(runs).data for f in (tables.finding_q1a, tables.finding_q1b, tables.finding_q2)]
-    assert tables.headlines(runs)["runs"] == "1"  # text, which Sphinx escapes
-    claims.sources(runs)
+    pages += [f(runs).data for f in (headlines.q1a, headlines.q1b, headlines.q2)]
+    assert headlines.overview(runs)["runs"] == "1"  # text, which Sphinx escapes
+    sources.every(runs)
     pages += [beyond.front(runs).data, beyond.seeds(runs).data, claims.sides(runs).data]
     beyond.growth(runs)
     beyond.never_right(runs, runs["dataset"][0], int(runs["seed"][0]))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlops_lib import record, tables
+from mlops_lib import headlines, record, speed, tables
 from mlops_lib.params import TEMPLATES
 from mlops_lib.record import Record
 
@@ -60,9 +60,9 @@ def test_without_runs_every_cell_says_not_run(runs):
     for table, columns in ((tables.q1a(empty), 2), (tables.q1b(empty), 3), (tables.q2(empty), 5)):
         assert (table == tables.NOT_RUN).to_numpy().sum() == columns * len(table)
         assert not table.isna().any(axis=None)
-    assert tables.headlines(empty)["best_mnist"] == tables.NOT_RUN
+    assert headlines.overview(empty)["best_mnist"] == tables.NOT_RUN
     assert tables.NOT_RUN in tables.overview(empty).data
-    for finding in (tables.finding_q1a, tables.finding_q1b, tables.finding_q2):
+    for finding in (headlines.q1a, headlines.q1b, headlines.q2):
         assert tables.NOT_RUN in finding(empty).data
 
 
@@ -111,14 +111,14 @@ def test_svm_and_device_rows(runs):
     assert svm["Measured here", "fit (s)"] == "12.5"
     speed = tables.q2(table).loc[("A", "GPU", "ResNet-18", "SGD", "28x28")]
     assert speed["Measured here", "images/s"] == "8,000"
-    assert tables.headlines(table)["gpu_ratio"].startswith("10.0 to 10.0 times")
+    assert headlines.overview(table)["gpu_ratio"].startswith("10.0 to 10.0 times")
 
 
 def test_runs_of_one_question_alone_are_enough(runs):
     table = runs(make("q1b", right=13_500))
     assert tables.q1b(table).loc[("MNIST", "RBF")]["Measured here", "accuracy"].startswith("96.43")
     assert (tables.q1a(table)[("ResNet-18", "measured here")] == tables.NOT_RUN).all()
-    assert tables.headlines(table)["best_svm_mnist"].startswith("96.43")
+    assert headlines.overview(table)["best_svm_mnist"].startswith("96.43")
 
 
 def test_a_damaged_record_is_left_out_with_a_warning(runs, tmp_path):
@@ -191,6 +191,6 @@ def test_the_benchmark_says_what_falls_short(tmp_path):
     }
     path = tmp_path / "result.json"
     path.write_text(json.dumps({"figures": figures}))
-    table = tables.benchmarks(path)
+    table = speed.benchmarks(path)
     assert table["wanted"].tolist() == ["at least 2.5", "at most 2"]
     assert table[""].tolist() == ["", "short"]

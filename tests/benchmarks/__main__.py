@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 from measure import Contender, ratio, rounds
 
-from mlops_lib import grid, hardware, record, run, suite, tables
+from mlops_lib import grid, hardware, record, run, speed, suite
 from mlops_lib.params import Q1a
 
 ROUNDS = 5
 Figure = dict[str, Any]
-RESULT = tables.BENCHMARKS
+RESULT = speed.BENCHMARKS
 
 
 def against_plain(least: float, steps: int, **options: object) -> Figure:
@@ -303,7 +303,7 @@ def main() -> int:
         ordered = {name: kept[name] for name in FIGURES if name in kept}
         content = {"machine": record.environment(), "figures": ordered}
         RESULT.write_text(json.dumps(content, indent=1, default=float) + "\n")
-    short = [name for name in chosen if tables.is_short(kept[name])]
+    short = [name for name in chosen if speed.is_short(kept[name])]
     print(
         f"{len(chosen) - len(short)} of {len(chosen)} figures are what they should be", flush=True
     )
@@ -312,8 +312,8 @@ def main() -> int:
 
 def _line(name: str, figure: Figure) -> str:
     spread = f"{figure['low']:.2f} to {figure['high']:.2f}, n={figure['n']}"
-    mark = "  SHORT" if tables.is_short(figure) else ""
-    return f"{name}: {figure['median']:.2f} ({spread}), wanted {tables.wanted(figure)}{mark}"
+    mark = "  SHORT" if speed.is_short(figure) else ""
+    return f"{name}: {figure['median']:.2f} ({spread}), wanted {speed.wanted(figure)}{mark}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,78 @@
+"""What the runs say, in a line or two: the overview's figures and each question's finding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from IPython.display import Markdown
+
+from mlops_lib import tables
+
+
+def overview(runs: pd.DataFrame) -> dict[str, str]:
+    """Return the overview's figures as text, by name; what has no run says so."""
+    found = {"runs": str(len(runs))}
+    for dataset in ("mnist", "fashion_mnist"):
+        here = tables.select(runs, dataset=dataset)
+        found[f"best_{dataset}"] = _best(here)
+        found[f"best_svm_{dataset}"] = _best(tables.select(here, template="q1b"))
+    found["gpu_ratio"] = _gpu_ratio(tables.select(runs, template="q2"))
+    names = runs["device_name"].unique() if len(runs) else []
+    found["machines"] = ", ".join(names) or tables.NOT_RUN
+    return found
+
+
+def best(runs: pd.DataFrame) -> Any:
+    """Return the run with the best test accuracy, None where there is no run."""
+    return None if runs.empty else runs.loc[runs["test_accuracy"].idxmax()]
+
+
+def _best(runs: pd.DataFrame) -> str:
+    run = best(runs)
+    return tables.NOT_RUN if run is None else f"{tables.accuracy_text(run)} %: {run['title']}"
+
+
+def _gpu_ratio(runs: pd.DataFrame) -> str:
+    """Return how many times faster than its CPU twin each GPU run trained."""
+    twins = ["model", "optimizer", "lr", "batch_size", "input_size", "in_channels"]
+    if runs.empty:
+        return tables.NOT_RUN
+    rates = runs.pivot_table("images_per_second", twins, "device").reindex(columns=["cpu", "cuda"])
+    ratios = (rates["cuda"] / rates["cpu"]).dropna()
+    if ratios.empty:
+        return tables.NOT_RUN
+    return f"{ratios.min():.1f} to {ratios.max():.1f} times as fast (n={len(ratios)})"
+
+
+def q1a(runs: pd.DataFrame) -> Markdown:
+    """Say in a sentence or two what Q1(a) found so far."""
+    lines = []
+    for dataset in ("mnist", "fashion_mnist"):
+        here = tables.select(runs, template="q1a", dataset=dataset)
+        reports = tables.published("q1a").query("dataset == @dataset")
+        range_text = f"{reports['accuracy_pct'].min():.2f} to {reports['accuracy_pct'].max():.2f} %"
+        lines.append(
+            f"- **{tables.title(dataset)}**, best: {_best(here)}. The reports: {range_text}."
+        )
+    return Markdown("\n".join(lines))
+
+
+def q1b(runs: pd.DataFrame) -> Markdown:
+    """Say in a sentence or two what Q1(b) found so far."""
+    lines = []
+    for dataset in ("mnist", "fashion_mnist"):
+        here = tables.select(runs, template="q1b", dataset=dataset)
+        lines.append(f"- **{tables.title(dataset)}**, best: {_best(here)}.")
+    return Markdown("\n".join(lines))
+
+
+def q2(runs: pd.DataFrame) -> Markdown:
+    """Say in a sentence or two what Q2 found so far."""
+    here = tables.select(runs, template="q2")
+    lines = [f"- **GPU against CPU**: {_gpu_ratio(here)}."]
+    for run in here.to_dict("records"):
+        share = f", {run['peak_share']:.1%} of the peak" if "peak_share" in run else ""
+        where = f"{run['title']} on {tables.title(run['device'])}"
+        lines.append(f"- **{where}**: {run['images_per_second']:,.0f} images/s{share}.")
+    return Markdown("\n".join(lines))

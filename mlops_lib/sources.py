@@ -1,0 +1,128 @@
+"""Three sources in one form: report A's tables, report B's, and the runs of this study."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from mlops_lib import tables
+
+SOURCES = ("Report A", "Report B", "Our runs")
+PAIR_KEYS = ["dataset", "model", "batch_size", "optimizer", "lr", "epochs", "train_images"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Results in one form, from a report's tables or from our runs; accuracies in per cent.
+
+    q1a: PAIR_KEYS, accuracy_pct; of our runs also first_epoch_pct, wobble_pct, epoch_seconds,
+    train_seconds and what `record.unpack_correct` takes. q1b: dataset, kernel, C, accuracy_pct,
+    seconds. q2: device, model, optimizer, input_size, seconds, gflops.
+    """
+
+    name: str
+    q1a: pd.DataFrame
+    q1b: pd.DataFrame
+    q2: pd.DataFrame
+
+
+def every(runs: pd.DataFrame) -> list[Source]:
+    """Return the two reports and our runs, in the order of `SOURCES`."""
+    return [_report("A"), _report("B"), ours(runs)]
+
+
+def _report(letter: str) -> Source:
+    q1a, q1b, q2 = (
+        tables.select(tables.published(question), report=letter)
+        for question in ("q1a", "q1b", "q2")
+    )
+    size = 28 if letter == "A" else 224  # its FLOPs say so
+    return Source(
+        f"Report {letter}",
+        q1a.assign(epochs=0, train_images=49_000),  # the same for every row, and not all stated
+        q1b.assign(seconds=q1b["train_time_ms"] / 1000),
+        q2.assign(seconds=q2["train_time_ms"] / 1000, input_size=size).fillna({"optimizer": ""}),
+    )
+
+
+def ours(runs: pd.DataFrame) -> Source:
+    """Return our runs: of each configuration the fullest, the mean over its seeds."""
+    published = tables.published("q1a")
+    trained = [
+        _configuration(here)
+        for values, _ in published.groupby([*tables.Q1A_KEYS, "model"], sort=False)
+        if len(here := tables.fullest(tables.trained(
+            runs, momentum=0.9, **dict(zip([*tables.Q1A_KEYS, "model"], values, strict=True))
+        )))
+    ]  # fmt: skip
+    searched = [
+        here.iloc[0].to_dict()
+        for dataset in ("mnist", "fashion_mnist")
+        for kernel in ("rbf", "poly")
+        if len(here := tables.fullest(
+            tables.select(runs, template="q1b", dataset=dataset, kernel=kernel)
+        ))
+    ]  # fmt: skip
+    timed = tables.select(runs, template="q2", dataset="fashion_mnist")
+    q1b = pd.DataFrame(searched, columns=None if searched else ["dataset", "kernel"])
+    q2 = pd.DataFrame(timed)
+    if searched:
+        q1b = q1b.assign(
+            accuracy_pct=100 * q1b["test_accuracy"], seconds=q1b["fit_seconds"], C=q1b["best_C"]
+        )
+    if len(q2):
+        # Runs may differ in length: seconds for the same images.
+        q2 = q2.assign(seconds=49_000 / q2["images_per_second"], gflops=q2["flops"] / 1e9)
+    return Source(
+        SOURCES[2], pd.DataFrame(trained, columns=None if trained else PAIR_KEYS), q1b, q2
+    )
+
+
+def _configuration(here: pd.DataFrame) -> dict[str, Any]:
+    """Return one row for the runs of a configuration: means over seeds."""
+    return here.iloc[0].to_dict() | {
+        "accuracy_pct": 100 * here["test_accuracy"].mean(),
+        "train_seconds": float(here["train_seconds"].mean()),
+        **pd.DataFrame([_history(epochs) for epochs in here["history"]]).mean().to_dict(),
+    }
+
+
+def _history(epochs: list[dict[str, Any]]) -> dict[str, float]:
+    """Return what the epochs of one run say, nan where they can't."""
+    if not epochs:
+        return dict.fromkeys(("first_epoch_pct", "wobble_pct", "epoch_seconds"), math.nan)
+    accuracy = 100 * pd.Series([epoch["val_accuracy"] for epoch in epochs])
+    return {
+        "first_epoch_pct": accuracy.iloc[0],
+        # How far it falls back from one epoch to the next, on average: 0 where it only rises.
+        "wobble_pct": accuracy.diff().clip(upper=0).abs().mean(),
+        # The fastest: a machine that does something else meanwhile only makes epochs slower.
+        "epoch_seconds": min(epoch["seconds"] for epoch in epochs),
+    }
+
+
+def pairs(
+    table: pd.DataFrame,
+    factor: str,
+    first: Any,
+    second: Any,
+    measure: str,
+    free: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Return rows that differ in `factor` alone: columns of PAIR_KEYS, first, second, difference.
+
+    `free` are further columns in which they may differ.
+    """
+    keys = [name for name in PAIR_KEYS if name != factor and name not in free]
+    if measure not in table or factor not in table:
+        return pd.DataFrame(columns=[*keys, "first", "second", "difference"])
+    sides = [
+        table[table[factor] == value].set_index(keys)[[measure]].rename(columns={measure: name})
+        for value, name in ((first, "first"), (second, "second"))
+    ]
+    joined = sides[0].join(sides[1], how="inner").dropna().reset_index()
+    return joined.assign(difference=joined["first"] - joined["second"])
