@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ Verdict = Literal["holds", "does not hold", "mixed", "not measured"]
 HOLDS, FAILS, MIXED, UNKNOWN = "holds", "does not hold", "mixed", "not measured"
 TEST_IMAGES = 14_000
 LEVEL = 0.05
+FEWEST = 4  # pairs that a verdict on a grid needs
 MUCH = 2  # times: what "much" and "substantially" ask for at least
 
 
@@ -66,9 +68,13 @@ MEASURES = {
 }
 
 
-def _judged(summary: stats.Paired, every: bool, what: str, unit: str) -> Evidence:
+def _judged(
+    summary: stats.Paired, every: bool, what: str, unit: str, fewest: int = FEWEST
+) -> Evidence:
     s = summary
-    if s.wins <= s.losses:
+    if s.n < fewest:
+        verdict = UNKNOWN
+    elif s.wins <= s.losses:
         verdict = FAILS
     else:
         verdict = HOLDS if (s.wins == s.n if every else s.p < LEVEL) else MIXED
@@ -223,7 +229,7 @@ def larger_gain_more(source: Source) -> Evidence:
     gains = (wide["resnet50"] - wide["resnet18"]).dropna()
     if gains.empty:
         return Evidence(UNKNOWN, "only one model timed on both devices")
-    return _judged(stats.paired(gains), True, "ResNet-50's gain over ResNet-18's", "times")
+    return _judged(stats.paired(gains), True, "ResNet-50's gain over ResNet-18's", "times", 1)
 
 
 def flops_by_architecture(source: Source) -> Evidence:
@@ -300,11 +306,10 @@ def fastest_start(source: Source) -> Evidence:
     setting = ["optimizer", "lr"]
     keys = ["dataset", "model", "batch_size", "train_images"]
     wide = source.q1a.pivot_table("first_epoch_pct", keys, setting)
-    if ("sgd", 1e-3) not in wide or wide.shape[1] < 2:
+    wide = wide.reindex(columns=itertools.product(("sgd", "adam"), (1e-3, 1e-4))).dropna()
+    if wide.empty:
         return Evidence(UNKNOWN, "not all settings run")
     rival = wide.drop(columns=[("sgd", 1e-3)]).max(axis=1)
-    differences = (wide["sgd", 1e-3] - rival).dropna()
-    if differences.empty:
-        return Evidence(UNKNOWN, "not all settings run")
+    differences = wide["sgd", 1e-3] - rival
     what = "SGD 1e-3 over the best other setting after one epoch"
     return _judged(stats.paired(differences), True, what, "points")
