@@ -194,20 +194,11 @@ def _range(values: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def gpu_ratios(source: Source) -> pd.DataFrame:
-    """Return how many times faster the GPU was: columns model, optimizer, input_size, ratio."""
-    if source.q2.empty:
-        return pd.DataFrame(columns=["model", "optimizer", "input_size", "ratio"])
-    keys = ["model", "optimizer", "input_size"]
-    seconds = source.q2.pivot_table("seconds", keys, "device").reindex(columns=["cpu", "cuda"])
-    return (seconds["cpu"] / seconds["cuda"]).dropna().rename("ratio").reset_index()
-
-
 def gpu_between(low: float, high: float) -> Check:
     """Check that a GPU trains `low` to `high` times faster than a CPU, whatever the model."""
 
     def check(source: Source) -> Evidence:
-        ratios = gpu_ratios(source)["ratio"]
+        ratios = tables.gpu_ratios(source.q2)["ratio"]
         if ratios.empty:
             return Evidence(UNKNOWN, "no model timed on both devices")
         inside = ratios.round().between(low, high)
@@ -220,7 +211,7 @@ def gpu_between(low: float, high: float) -> Check:
 
 def larger_gain_more(source: Source) -> Evidence:
     """Check that ResNet-50 gains more from a GPU than ResNet-18."""
-    ratios = gpu_ratios(source)
+    ratios = tables.gpu_ratios(source.q2)
     if ratios.empty:
         return Evidence(UNKNOWN, "no model timed on both devices")
     wide = ratios.pivot_table("ratio", ["optimizer", "input_size"], "model").reindex(
@@ -289,7 +280,7 @@ def gpu_about(claimed: float) -> Check:
     """Check a headline: the largest gain from a GPU, to a tenth of the claimed value."""
 
     def check(source: Source) -> Evidence:
-        ratios = gpu_ratios(source)["ratio"]
+        ratios = tables.gpu_ratios(source.q2)["ratio"]
         if ratios.empty:
             return Evidence(UNKNOWN, "GPU over CPU: not run")
         largest = ratios.max()

@@ -35,11 +35,8 @@ def _best(runs: pd.DataFrame) -> str:
 
 def _gpu_ratio(runs: pd.DataFrame) -> str:
     """Return how many times faster than its CPU twin each GPU run trained."""
-    twins = ["model", "optimizer", "lr", "batch_size", "input_size", "in_channels"]
-    if runs.empty:
-        return tables.NOT_RUN
-    rates = runs.pivot_table("images_per_second", twins, "device").reindex(columns=["cpu", "cuda"])
-    ratios = (rates["cuda"] / rates["cpu"]).dropna()
+    timed = runs.assign(seconds=1 / runs["images_per_second"]) if len(runs) else runs
+    ratios = tables.gpu_ratios(timed)["ratio"]
     if ratios.empty:
         return tables.NOT_RUN
     return f"{ratios.min():.1f} to {ratios.max():.1f} times as fast (n={len(ratios)})"

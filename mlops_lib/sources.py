@@ -45,7 +45,7 @@ def _report(letter: str) -> Source:
         f"Report {letter}",
         q1a.assign(epochs=0, train_images=49_000),  # the same for every row, and not all stated
         q1b.assign(seconds=q1b["train_time_ms"] / 1000),
-        q2.assign(seconds=q2["train_time_ms"] / 1000, input_size=size).fillna({"optimizer": ""}),
+        q2.assign(seconds=q2["train_time_ms"] / 1000, input_size=size),
     )
 
 

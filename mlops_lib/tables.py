@@ -20,6 +20,7 @@ PUBLISHED = record.BOOK / "published"
 NOT_RUN = "not run"
 NOT_STATED = "not stated"
 PUBLISHED_EPOCHS = {"mnist": 5, "fashion_mnist": 10}  # report B; report A states none
+TWINS = ["model", "optimizer", "lr", "batch_size", "input_size", "in_channels"]
 Q1A_KEYS = ["dataset", "batch_size", "optimizer", "lr"]
 MODELS = ("resnet18", "resnet50")
 TITLES = {
@@ -286,6 +287,20 @@ def _measured_speed(here: pd.DataFrame) -> dict[tuple[str, str], str]:
         else form.format(here[name].iloc[0] * factor)
         for column, (name, form, factor) in forms.items()
     }
+
+
+def gpu_ratios(timed: pd.DataFrame) -> pd.DataFrame:
+    """Return how many times faster a GPU was than a CPU, for each configuration timed on both.
+
+    `timed` has the columns device, seconds and any of TWINS; the result has those of TWINS, ratio.
+    """
+    keys = [name for name in TWINS if name in timed]
+    if timed.empty:
+        return pd.DataFrame(columns=[*TWINS, "ratio"])
+    stated = timed[keys].astype(object).where(timed[keys].notna(), NOT_STATED)
+    timed = stated.assign(device=timed["device"], seconds=timed["seconds"])
+    seconds = timed.pivot_table("seconds", keys, "device").reindex(columns=["cpu", "cuda"])
+    return (seconds["cpu"] / seconds["cuda"]).dropna().rename("ratio").reset_index()
 
 
 def per_class(matrix: Any, names: tuple[str, ...]) -> pd.DataFrame:
