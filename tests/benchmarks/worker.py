@@ -6,6 +6,7 @@ several contenders can so be interleaved on one machine, each with its own alloc
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Callable
@@ -306,7 +307,7 @@ def main() -> None:
     print("ready", flush=True)
     for _ in sys.stdin:
         start = time.perf_counter()
-        with redirect_stdout(sys.stderr):  # standard output is for answers
+        with redirect_stdout(io.StringIO()):  # standard output is for answers, not for bars
             result = work()
         print(result if hasattr(work, "gives_result") else time.perf_counter() - start, flush=True)
 
