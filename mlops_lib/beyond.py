@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 
-from mlops_lib import data, plots, record, resnet, tables
+from mlops_lib import data, flops, plots, record, resnet, tables
 from mlops_lib.plots import Picture
 
 NOT_YET = "Not run yet."
@@ -66,10 +66,10 @@ def cost(runs: pd.DataFrame) -> pd.DataFrame:
     Columns dataset, method, run, seconds, operations (multiply-adds of the whole training, in
     10^15; none for SVMs), accuracy (per cent), best: no run is as accurate in less time.
     """
-    whole = runs[runs["train_images"] >= 49_000] if len(runs) else runs
+    whole = _of_all_images(runs)
     rows = []
     for run in tables.select(whole, template="q1a").to_dict("records"):
-        done = run["epochs"] * run["train_images"] * run["flops"] * 3 / 1e15
+        done = run["epochs"] * run["train_images"] * run["flops"] * flops.TRAINING_PASSES / 1e15
         rows.append(_cost(run, tables.title(run["model"]), run["train_seconds"], done))
     for run in tables.select(whole, template="q1b").to_dict("records"):
         rows.append(_cost(run, "SVM", run["fit_seconds"], np.nan))
@@ -77,6 +77,10 @@ def cost(runs: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=columns).sort_values("seconds", ignore_index=True)
     before = table.groupby("dataset")["accuracy"].transform(lambda a: a.cummax().shift())
     return table.assign(best=before.isna() | (table["accuracy"] > before))
+
+
+def _of_all_images(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs[runs["train_images"] >= 49_000] if len(runs) else runs
 
 
 def _cost(run: dict[str, Any], method: str, seconds: float, operations: float) -> dict[str, Any]:
@@ -151,8 +155,7 @@ def never_right(runs: pd.DataFrame, dataset: str, seed: int = 0) -> np.ndarray:
 
     Only runs of this dataset and seed share their test images.
     """
-    here = runs[runs["train_images"] >= 49_000] if len(runs) else runs
-    here = tables.select(here, dataset=dataset, seed=seed)
+    here = tables.select(_of_all_images(runs), dataset=dataset, seed=seed)
     right = [
         record.unpack_correct(run)
         for run in here.to_dict("records")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 from IPython.display import Markdown
 
@@ -23,14 +21,11 @@ def overview(runs: pd.DataFrame) -> dict[str, str]:
     return found
 
 
-def best(runs: pd.DataFrame) -> Any:
-    """Return the run with the best test accuracy, None where there is no run."""
-    return None if runs.empty else runs.loc[runs["test_accuracy"].idxmax()]
-
-
 def _best(runs: pd.DataFrame) -> str:
-    run = best(runs)
-    return tables.NOT_RUN if run is None else f"{tables.accuracy_text(run)} %: {run['title']}"
+    if runs.empty:
+        return tables.NOT_RUN
+    run = runs.loc[runs["test_accuracy"].idxmax()]
+    return f"{tables.accuracy_text(run)} %: {run['title']}"
 
 
 def _gpu_ratio(runs: pd.DataFrame) -> str:

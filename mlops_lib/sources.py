@@ -56,7 +56,7 @@ def ours(runs: pd.DataFrame) -> Source:
         _configuration(here)
         for values, _ in published.groupby([*tables.Q1A_KEYS, "model"], sort=False)
         if len(here := tables.fullest(tables.trained(
-            runs, momentum=0.9, **dict(zip([*tables.Q1A_KEYS, "model"], values, strict=True))
+            runs, **dict(zip([*tables.Q1A_KEYS, "model"], values, strict=True))
         )))
     ]  # fmt: skip
     searched = [
@@ -67,9 +67,8 @@ def ours(runs: pd.DataFrame) -> Source:
             tables.select(runs, template="q1b", dataset=dataset, kernel=kernel)
         ))
     ]  # fmt: skip
-    timed = tables.select(runs, template="q2", dataset="fashion_mnist")
+    q2 = tables.select(runs, template="q2", dataset="fashion_mnist")
     q1b = pd.DataFrame(searched, columns=None if searched else ["dataset", "kernel"])
-    q2 = pd.DataFrame(timed)
     if searched:
         q1b = q1b.assign(
             accuracy_pct=100 * q1b["test_accuracy"], seconds=q1b["fit_seconds"], C=q1b["best_C"]
