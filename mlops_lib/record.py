@@ -107,6 +107,7 @@ class _Epoch(BaseModel):
 class _Trained(_Scored):
     epochs: list[_Epoch] = []
     train_seconds: Amount
+    train_cpu_seconds: Amount | None = None
     images_per_second: Amount
     flops: Amount
     peak_share: Amount | None = None
@@ -115,12 +116,14 @@ class _Trained(_Scored):
 class _Fitted(_Scored):
     search: list[dict[str, Any]] = []
     fit_seconds: Amount
+    fit_cpu_seconds: Amount | None = None
     best: _Best
 
 
 class _Machine(BaseModel):
     device: str = Field(pattern="^[a-z]+$")
     device_name: str
+    threads: Annotated[int, Field(ge=1)] | None = None
 
 
 RESULTS = {"q1a": _Trained, "q1b": _Fitted, "q2": _Trained}

@@ -47,6 +47,7 @@ class Fitted:
     epochs: list[Epoch] = field(default_factory=list)
     step_losses: list[float] = field(default_factory=list)  # one a training step
     images_seen: int = 0
+    cpu_seconds: float = 0.0  # of all threads, in the time that `epochs` say
     best_epoch: int = 0  # counted from 1
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
     diverged: bool = False  # the loss was no longer finite: training stopped there
@@ -161,12 +162,13 @@ def fit(
     fitted = _resume(checkpoint, step, identity)
     while len(fitted.epochs) < epochs and not fitted.diverged:
         number = len(fitted.epochs) + 1
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         losses = epoch(step, train, number, f"epoch {number}/{epochs}")
-        seconds = time.perf_counter() - start
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
         val_loss, val_accuracy = _validate(network, val, place)
         train_loss = float(np.mean(losses))
         fitted.epochs.append(Epoch(train_loss, val_loss, val_accuracy, seconds))
+        fitted.cpu_seconds += cpu_seconds
         fitted.step_losses += losses
         fitted.images_seen += train.images_in_epoch
         fitted.diverged = not np.isfinite(train_loss)
@@ -294,6 +296,7 @@ def results(fitted: Fitted, last_test_accuracy: float) -> dict[str, Any]:
         "epochs": [asdict(epoch) for epoch in fitted.epochs],
         "best_epoch": fitted.best_epoch,
         "train_seconds": fitted.train_seconds,
+        "train_cpu_seconds": fitted.cpu_seconds,
         "images_per_second": fitted.images_per_second,
         "diverged": fitted.diverged,
         "graphed": fitted.graphed,

@@ -136,6 +136,17 @@ def test_links_and_titles_are_escaped(runs):
     assert '<a href="runs/suite/q1a/0.html">' in tables.overview(table).data
 
 
+def test_a_time_beside_other_work_is_in_brackets(runs):
+    machine = {"threads": 2}
+    records = [
+        make(results={"train_seconds": 50.0, "train_cpu_seconds": 95.0}, environment=machine),
+        make(results={"train_seconds": 60.0, "train_cpu_seconds": 65.0}, environment=machine),
+        make("q1b", results={"fit_seconds": 70.0}),
+    ]
+    page = tables.overview(runs(*records)).data
+    assert [text in page for text in (">50.0<", ">(60.0)<", ">70.0<")] == [True] * 3
+
+
 def test_precision_and_recall_by_hand():
     counts = np.array([[8, 2], [1, 9]])
     table = tables.per_class(counts, ("a", "b"))
