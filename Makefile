@@ -49,7 +49,7 @@ bench: .venv/ready
 lock: .venv/ready
 	$(BIN)/pip install uv
 	{ echo "# Pinned by 'make lock' from pyproject.toml."; echo "-e ."; \
-	  $(BIN)/uv pip compile --universal --python-version 3.11 --extra test --upgrade \
+	  $(BIN)/uv pip compile --universal --python-version 3.11 --extra contribute --extra test --upgrade \
 	    --no-annotate --no-header pyproject.toml; } > requirements.new
 	mv requirements.new requirements.txt
 
