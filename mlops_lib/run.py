@@ -18,7 +18,7 @@ from IPython.display import HTML, Markdown
 
 from mlops_lib import hardware, kernels, record, tables
 from mlops_lib.kernels import Share
-from mlops_lib.params import ParameterError, nearest
+from mlops_lib.params import TEMPLATES, ParameterError, nearest
 from mlops_lib.record import BOOK, Record
 from mlops_lib.suite import Run
 
@@ -115,6 +115,17 @@ def command(notebook: Path) -> str:
     """Return the command that executes the run of a notebook again."""
     run = f"{notebook.parent.name}/{notebook.stem}"
     return f"mlops run {notebook.parents[1].name} --only {run}"
+
+
+def papermill_command(made: Record) -> str:
+    """Return the papermill command that repeats a recorded run."""
+    defaults = TEMPLATES[made.template]().model_dump(mode="json")
+    changed = {name: v for name, v in made.parameters.items() if v != defaults[name]}
+    options = [
+        f"-p {name} {','.join(map(str, v)) if isinstance(v, list) else v}"
+        for name, v in changed.items()
+    ]
+    return " ".join([f"papermill book/{made.template}.ipynb out.ipynb", *options])
 
 
 def slots(suite: str, runs: Iterable[Run], folder: Path | None = None) -> list[Slot]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ RUNS = record.BOOK / "runs"
 PUBLISHED = record.BOOK / "published"
 NOT_RUN = "not run"
 NOT_STATED = "not stated"
+RUN_PAGES = "runs/"  # where the book has them
+LINK = re.compile(rf"\[([^\]]+)\]\(({RUN_PAGES}[^()]+)\)")
+LINK_SIGN = "↗"
 UNSHARED = 0.8  # of the processor time its threads could get, what a run alone gets at least
 PUBLISHED_EPOCHS = {"mnist": 5, "fashion_mnist": 10}  # report B; report A states none
 TWINS = ["model", "optimizer", "lr", "batch_size", "input_size", "in_channels"]
@@ -169,7 +173,8 @@ def cell(runs: pd.DataFrame, published_epochs: int | None = None) -> str:
     else:
         text = accuracy_text(runs.iloc[0])
     less = extent(runs.iloc[0], published_epochs)
-    return f"{text}; {less}" if less else text
+    links = " ".join(_link(run, LINK_SIGN) for run in runs.to_dict("records"))
+    return f"{text} {links}; {less}" if less else f"{text} {links}"
 
 
 def q1a(runs: pd.DataFrame) -> pd.DataFrame:
@@ -215,12 +220,26 @@ def trained(runs: pd.DataFrame, **configuration: Any) -> pd.DataFrame:
 def page(table: pd.DataFrame, wrap: bool = False) -> HTML:
     """Return a table as a page shows it: escaped, nothing cut off, a line for each `; ` part.
 
-    `wrap` lets long texts take several lines.
+    A cell's `[text](runs/…)` is a link to a run's page. `wrap` lets long texts take several lines.
+    In the book, its columns sort by a click.
     """
-    cells = table.map(lambda text: "<br>".join(map(html.escape, str(text).split("; "))))
-    shown = cells.to_html(escape=False, border=0, justify="left")
-    style = "font-size: 80%" + ("" if wrap else "; white-space: nowrap")
-    return HTML(shown.replace("<table", f'<table style="{style}"', 1))
+    if table.index.names != [None]:
+        table = table.reset_index()
+    classes = "sortable wrapped" if wrap else "sortable"
+    shown = table.map(_page_text).to_html(
+        escape=False, border=0, justify="left", index=False, classes=classes
+    )
+    return HTML(shown)
+
+
+def _page_text(value: Any) -> str:
+    text = "<br>".join(map(html.escape, str(value).split("; ")))
+    return LINK.sub(r'<a href="\2.html">\1</a>', text)
+
+
+def _link(run: Any, text: str) -> str:
+    """Return a link to a run's page, as `page` takes it."""
+    return f"[{text}]({RUN_PAGES}{run['page']})"
 
 
 def _two_level(rows: list[dict], index: list[str]) -> pd.DataFrame:
@@ -335,16 +354,15 @@ def overview(runs: pd.DataFrame, template: str | None = None) -> HTML:
     rows = []
     for run in (select(runs, template=template) if template else runs).to_dict("records"):
         values = [
-            f'<a href="runs/{html.escape(run["page"])}.html">{html.escape(run["title"])}</a>',
-            html.escape(run["suite"]),
+            _link(run, run["title"]),
+            run["suite"],
             f"{run['train_images']:,.0f}",
             accuracy_text(run),
             _time_text(run),
-            html.escape(run["device_name"]),
+            run["device_name"],
         ]
         rows.append(dict(zip(columns, values, strict=True)))
-    table = pd.DataFrame(rows or [dict.fromkeys(columns, NOT_RUN)])
-    return HTML(table.to_html(index=False, escape=False, border=0, justify="left"))
+    return page(pd.DataFrame(rows or [dict.fromkeys(columns, NOT_RUN)]))
 
 
 def _time_text(run: dict[str, Any]) -> str:

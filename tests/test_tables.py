@@ -76,7 +76,7 @@ def test_tables_have_a_row_for_each_published_configuration(runs):
 def test_a_run_fills_its_cell_and_no_other(runs):
     table = tables.q1a(runs(make(optimizer="sgd", lr=1e-4, batch_size=16, epochs=5)))
     cells = table[("ResNet-18", "measured here")]
-    assert cells["MNIST", 16, "SGD", "0.0001"] == "98.57 (98.36–98.76)"
+    assert cells["MNIST", 16, "SGD", "0.0001"] == "98.57 (98.36–98.76) [↗](runs/suite/q1a/0)"
     assert (cells == tables.NOT_RUN).sum() == 15
     assert (table[("ResNet-50", "measured here")] == tables.NOT_RUN).all()
     assert table[("ResNet-18", "A")]["MNIST", 16, "SGD", "0.0001"] == "98.40 (-0.17)"
