@@ -162,7 +162,7 @@ def judge(runs: pd.DataFrame) -> pd.DataFrame:
 def summary(judged: pd.DataFrame) -> pd.DataFrame:
     """Lay out the verdicts: a row for each claim, a column for each source."""
     wide = judged.pivot(index=["id", "claim"], columns="source", values="verdict")
-    wide = wide.reindex(columns=list(sources.SOURCES)).reset_index("claim").rename_axis(index=None)
+    wide = wide.reindex(columns=list(sources.SOURCES)).reset_index("claim").rename_axis(index="Id")
     order = [claim.id for claim in CLAIMS]
     return wide.rename(columns={"claim": "Claim"}).rename_axis(columns=None).loc[order]
 

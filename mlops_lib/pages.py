@@ -106,8 +106,9 @@ def summarise(content: nbformat.NotebookNode, made: record.Record, path: Path) -
     }
     rows = "".join(f"<tr><th>{name}</th><td>{fact}</td></tr>" for name, fact in facts.items())
     output = nbformat.v4.new_output("display_data", {"text/html": f"<table>{rows}</table>"})
-    box = nbformat.v4.new_code_cell(outputs=[output], metadata={"tags": ["remove-input"]})
-    for cell in content.cells:
+    box = nbformat.v4.new_code_cell("# summary", outputs=[output])  # no source: left out
+    box.metadata["tags"] = ["remove-input"]
+    for cell in content.cells[1:]:
         tags = set(cell.metadata.get("tags", ()))
         plumbing = tags & {"parameters", "injected-parameters"}
         cell.metadata["tags"] = sorted(tags | {"remove-cell" if plumbing else "hide-input"})

@@ -223,7 +223,7 @@ def page(table: pd.DataFrame, wrap: bool = False) -> HTML:
     A cell's `[text](runs/…)` is a link to a run's page. `wrap` lets long texts take several lines.
     In the book, its columns sort by a click.
     """
-    if table.index.names != [None]:
+    if not isinstance(table.index, pd.RangeIndex):
         table = table.reset_index()
     classes = "sortable wrapped" if wrap else "sortable"
     shown = table.map(_page_text).to_html(

@@ -1,6 +1,9 @@
 """What several tests share: tiny data, and one executed smoke run of each kind."""
 
 import os
+import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from mlops_lib import grid, run, suite
 
 os.environ["MLOPS_CHECKPOINTS"] = tempfile.mkdtemp(prefix="mlops-checkpoints-")
 PROJECT = Path(__file__).resolve().parents[1]
+COPIED = ("_config.yml", "_toc.yml", "book", "mlops_lib", "params")  # what a book is built from
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +51,40 @@ def executed(smoke):
         assert outcome.error is None, outcome.error
         found.setdefault(outcome.slot.run.template, (outcome.slot, outcome.record))
     return found
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory, smoke):
+    """Return the folder of the book of the smoke runs, as HTML."""
+    return _build_book(tmp_path_factory.mktemp("filled"), smoke[0].slot.folder)
+
+
+def _build_book(project, runs=None):
+    """Copy the project, its own runs left out, and build its book with warnings as errors."""
+    ignore = shutil.ignore_patterns("_build", "runs", "__pycache__")
+    for name in COPIED:
+        source = PROJECT / name
+        if source.is_dir():
+            shutil.copytree(source, project / name, symlinks=True, ignore=ignore)
+        else:
+            shutil.copy(source, project / name)
+    if runs:
+        shutil.copytree(runs, project / "book" / "runs" / "smoke")
+    command = [
+        str(Path(sys.executable).with_name("jupyter-book")),
+        "build",
+        "book",
+        "-W",
+        "-n",
+        "--keep-going",
+    ]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    assert "WARNING" not in done.stdout + done.stderr
+    return project / "book" / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def build_book():
+    """Return the function that builds the book in a folder, and returns that of the HTML."""
+    return _build_book

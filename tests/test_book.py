@@ -1,51 +1,16 @@
 """The built book, without any run and with the smoke runs: no warning, every page there."""
 
 import re
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from mlops_lib import book, pages, record
 
-COPIED = ("_config.yml", "_toc.yml", "book", "mlops_lib", "params")
-
-
-def build(project, runs=None):
-    """Copy the project, its own runs left out, and build its book with warnings as errors."""
-    ignore = shutil.ignore_patterns("_build", "runs", "__pycache__")
-    for name in COPIED:
-        source = record.PROJECT / name
-        if source.is_dir():
-            shutil.copytree(source, project / name, symlinks=True, ignore=ignore)
-        else:
-            shutil.copy(source, project / name)
-    if runs:
-        shutil.copytree(runs, project / "book" / "runs" / "smoke")
-    command = [
-        str(Path(sys.executable).with_name("jupyter-book")),
-        "build",
-        "book",
-        "-W",
-        "--keep-going",
-    ]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    assert "WARNING" not in done.stdout + done.stderr
-    return project / "book" / "_build" / "html"
-
 
 @pytest.fixture(scope="module")
-def empty(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("empty"))
-
-
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory, smoke):
-    return build(tmp_path_factory.mktemp("filled"), smoke[0].slot.folder)
+def empty(tmp_path_factory, build_book):
+    return build_book(tmp_path_factory.mktemp("empty"))
 
 
 def test_a_fresh_clone_builds_and_says_not_run(empty):

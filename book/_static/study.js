@@ -7,7 +7,15 @@ const followTheme = () => {
   follow();
 };
 
+// The sidebar's folds have an arrow alone: this is what screen readers say.
+const nameFolds = () => {
+  for (const summary of document.querySelectorAll(".bd-sidebar summary")) {
+    summary.setAttribute("aria-label", "Show or hide its pages");
+  }
+};
+
 document.addEventListener("DOMContentLoaded", async () => {
+  nameFolds();
   const tables = document.querySelectorAll("table.sortable");
   if (!tables.length) return;
   followTheme();
