@@ -64,12 +64,12 @@ def cost(runs: pd.DataFrame) -> pd.DataFrame:
     """Return what the runs on all 49,000 images cost.
 
     Columns dataset, method, run, seconds, operations (multiply-adds of the whole training, in
-    10^15; none for SVMs), accuracy (per cent), best: no run is as accurate in less time.
+    10^12; none for SVMs), accuracy (per cent), best: no run is as accurate in less time.
     """
     whole = _of_all_images(runs)
     rows = []
     for run in tables.select(whole, template="q1a").to_dict("records"):
-        done = run["epochs"] * run["train_images"] * run["flops"] * flops.TRAINING_PASSES / 1e15
+        done = run["epochs"] * run["train_images"] * run["flops"] * flops.TRAINING_PASSES / 1e12
         rows.append(_cost(run, tables.title(run["model"]), run["train_seconds"], done))
     for run in tables.select(whole, template="q1b").to_dict("records"):
         rows.append(_cost(run, "SVM", run["fit_seconds"], np.nan))
@@ -106,7 +106,7 @@ def front(runs: pd.DataFrame) -> HTML | Markdown:
                 "Dataset": best["dataset"],
                 "Run": best["run"],
                 "Training (s)": best["seconds"].map("{:,.0f}".format),
-                "Multiply-adds (10¹⁵)": best["operations"].map("{:.2f}".format).replace("nan", ""),
+                "Multiply-adds (10¹²)": best["operations"].map("{:.1f}".format).replace("nan", ""),
                 "Accuracy (%)": best["accuracy"].map("{:.2f}".format),
             }
         )

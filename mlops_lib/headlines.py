@@ -14,6 +14,7 @@ def overview(runs: pd.DataFrame) -> dict[str, str]:
     for dataset in ("mnist", "fashion_mnist"):
         here = tables.select(runs, dataset=dataset)
         found[f"best_{dataset}"] = _best(here)
+        found[f"best_resnet_{dataset}"] = _best(tables.select(here, template="q1a"))
         found[f"best_svm_{dataset}"] = _best(tables.select(here, template="q1b"))
     found["gpu_ratio"] = _gpu_ratio(tables.select(runs, template="q2"))
     names = runs["device_name"].unique() if len(runs) else []
