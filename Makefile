@@ -9,10 +9,11 @@ INSTALL = $(BIN)/pip install --disable-pip-version-check -r requirements.txt
 # In a log, a line for each package instead of pip's ten.
 SUMMARY = s/^Collecting \([^ ]*\).*/  fetching \1/p; s/^Installing coll.*/  installing them all/p
 
-.PHONY: help report test lint bench lock clean
+.PHONY: help report pdf test lint bench lock clean
 
 help:
 	@echo "make report   environment, data, the suite '$(SUITE)', the book"
+	@echo "make pdf      the book as book/_build/book.pdf (needs Chromium)"
 	@echo "make test     environment, all tests"
 	@echo "make lint     static checks"
 	@echo "make bench    ratios to plain loops, measured on this machine (an hour); ONLY=SVM: some"
@@ -23,6 +24,9 @@ report: .venv/ready
 	@$(BIN)/mlops data
 	@$(BIN)/mlops run $(SUITE)
 	@$(BIN)/mlops report --suite $(SUITE)
+
+pdf: .venv/ready
+	@$(BIN)/mlops report --pdf book/_build/book.pdf
 
 test: .venv/ready
 	$(BIN)/pytest

@@ -1,17 +1,22 @@
-"""Build the book with jupyter-book, and say in a few lines how it went."""
+"""Build the book with jupyter-book, and say in a few lines how it went; print it as a PDF."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+
+import yaml
 
 from mlops_lib.params import ParameterError
 from mlops_lib.record import BOOK
 
 INDEX = BOOK / "_build" / "html" / "index.html"
 LOG = BOOK / "_build" / "build.log"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 class BuildError(ParameterError):
@@ -25,14 +30,51 @@ def build(report: Callable[[str], None]) -> Path:
     Raises BuildError.
     """
     report("building the book: result pages are computed from the records …")
+    _jupyter_book(report)
+    if not INDEX.exists():
+        raise BuildError(f"the book could not be built ({LOG}): {INDEX} is not there")
+    return INDEX
+
+
+def pdf(target: Path, report: Callable[[str], None]) -> None:
+    """Print the book to the file `target`, without the pages of single runs.
+
+    Raises BuildError, also where there is no Chromium.
+    """
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        raise BuildError(f"no browser to print with is installed: use {' or '.join(BROWSERS)}")
+    report("building the book as one page, then printing it …")
+    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
+        contents = Path(folder, "_toc.yml")
+        contents.write_text(_without_runs((BOOK / "_toc.yml").read_text(encoding="utf-8")))
+        _jupyter_book(report, "--builder", "singlehtml", "--toc", contents, "--path-output", folder)
+        page = Path(folder, "_build", "singlehtml", "index.html")
+        options = ["--headless", "--no-sandbox", "--no-pdf-header-footer", "--disable-gpu"]
+        # Scripts make tables and menus of the page first.
+        command = [browser, *options, "--virtual-time-budget=20000", f"--print-to-pdf={target}"]
+        done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True)
+    if done.returncode or not target.exists():
+        raise BuildError(f"{browser} could not print the book: {done.stderr[-500:]}")
+
+
+def _without_runs(contents: str) -> str:
+    """Take the pages that are named by a pattern out of a table of contents, YAML."""
+    toc = yaml.safe_load(contents)
+    for chapter in toc["chapters"]:
+        if any("glob" in section for section in chapter.get("sections", ())):
+            del chapter["sections"]
+    return yaml.safe_dump(toc)
+
+
+def _jupyter_book(report: Callable[[str], None], *options: str | Path) -> None:
     LOG.parent.mkdir(parents=True, exist_ok=True)
-    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(BOOK)]
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", BOOK, *options]
     with LOG.open("w", encoding="utf-8") as log:
         code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode
     lines = LOG.read_text(encoding="utf-8").splitlines()
     for line in lines:
         if "WARNING" in line or "ERROR" in line:
             report(line)
-    if code or not INDEX.exists():
+    if code:
         raise BuildError(f"the book could not be built ({LOG}): " + "\n".join(lines[-15:]))
-    return INDEX

@@ -115,11 +115,17 @@ def status(suite: str) -> None:
 
 @main.command()
 @click.option("--suite", help="End with a line for each run of this suite.")
-def report(suite: str | None) -> None:
+@click.option("--pdf", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Print it to a PDF file instead (needs Chromium).")  # fmt: skip
+def report(suite: str | None, pdf: Path | None) -> None:
     """Build the book from the records that are there; end with the path of its first page."""
     from mlops_lib import book
     from mlops_lib.console import result_line
 
+    if pdf:
+        book.pdf(pdf.resolve(), click.echo)
+        click.echo(f"The book: {pdf}")
+        return
     index = book.build(click.echo)
     for slot in _slots(suite) if suite else []:
         found = slot.read()

@@ -64,3 +64,15 @@ def test_a_build_that_fails_is_said_with_the_log(tmp_path, monkeypatch):
     monkeypatch.setattr(book, "LOG", tmp_path / "build.log")
     with pytest.raises(book.BuildError, match=r"could not be built"):
         book.build(lambda line: None)
+
+
+def test_the_pdf_leaves_out_the_pages_of_single_runs():
+    toc = book._without_runs((record.PROJECT / "_toc.yml").read_text())
+    assert "glob" not in toc
+    assert "results_q1a" in toc
+
+
+def test_without_a_browser_a_pdf_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(book, "BROWSERS", ())
+    with pytest.raises(book.BuildError, match="no browser"):
+        book.pdf(tmp_path / "book.pdf", print)

@@ -1,7 +1,14 @@
-import pytest
-from nbformat import v4
+import shlex
+from pathlib import Path
 
-from mlops_lib import pages
+import pytest
+from docutils import nodes
+from docutils.utils import new_document
+from nbformat import v4
+from test_tables import make
+
+from mlops_lib import pages, run
+from mlops_lib.params import TEMPLATES
 
 BAD_MARKDOWN = [
     "<script>alert(1)</script>",
@@ -72,3 +79,47 @@ def test_only_run_pages_are_changed():
     source = ["not a notebook"]
     pages._read(None, "intro", source)
     assert source == ["not a notebook"]
+
+
+def test_a_run_page_begins_with_how_to_repeat_it():
+    cells = [
+        v4.new_markdown_cell("# digits, SVM\n\nChange the values in the next cell."),
+        v4.new_code_cell("C = [1.0]", metadata={"tags": ["parameters"]}),
+        v4.new_code_cell("1 + 1"),
+    ]
+    notebook = v4.new_notebook(cells=cells)
+    made = make("q1b", dataset="digits", C=(1.0, 5.0), environment={"device_name": "<script>"})
+    pages.summarise(notebook, made, Path("runs/cpu/q1b/a.ipynb"))
+    title, box, parameters, code = pages.harmless(notebook).cells
+    assert title.source == "# digits, SVM"
+    shown = box.outputs[0].data["text/html"]
+    assert "papermill book/q1b.ipynb out.ipynb -p dataset digits -p C 1.0,5.0</code>" in shown
+    assert "<td>cpu</td>" in shown
+    assert "<script>" not in shown
+    assert "remove-cell" in parameters.metadata["tags"]
+    assert code.metadata["tags"] == ["hide-input"]
+
+
+def test_the_command_that_repeats_a_run_gives_its_parameters():
+    made = make(dataset="digits", optimizer="sgd", lr=1e-2)
+    words = shlex.split(run.papermill_command(made))
+    assert words[:3] == ["papermill", "book/q1a.ipynb", "out.ipynb"]
+    given = dict(zip(words[4::3], words[5::3], strict=True))
+    assert TEMPLATES["q1a"](**given).model_dump(mode="json") == made.parameters
+
+
+def test_tables_are_numbered_as_tables():
+    figure = nodes.figure("", nodes.caption("", "About"), classes=["table"], ids=["a"])
+    picture = nodes.figure("", classes=[], ids=["b"])
+    document = new_document("page")
+    document += [figure, picture]
+    pages.NumberTables(document).apply()
+    assert isinstance(document[0], pages.CaptionedTable)
+    assert document.ids["a"] is document[0]
+    assert not isinstance(document[1], pages.CaptionedTable)
+
+
+def test_datatables_comes_with_the_book(tmp_path):
+    pages._write_datatables(tmp_path)
+    assert "DataTable" in (tmp_path / "datatables.js").read_text()
+    assert "dt-container" in (tmp_path / "datatables.css").read_text()
