@@ -1,0 +1,29 @@
+"""The runs that are committed with the book: valid, small, of the templates as they are now."""
+
+import pytest
+
+from mlops_lib import record, run, suite
+
+SUITES = ("full", "seeds", "ablations", "cpu")  # quick and smoke stay out of git
+SLOTS = [slot for name in SUITES for slot in run.slots(name, suite.load(name))]
+RECORDED = [slot for slot in SLOTS if slot.record.exists()]
+LARGEST_PAGE = 150_000  # bytes
+
+
+@pytest.mark.parametrize("slot", RECORDED, ids=lambda slot: slot.run.slug)
+def test_a_committed_run_is_whole_and_small(slot):
+    made = record.read(slot.record)
+    assert slot.status() == "done", "its template has changed since"
+    assert slot.notebook.stat().st_size <= LARGEST_PAGE
+    shown = record.read(slot.notebook)
+    assert shown.results == made.results
+    assert shown.parameters == made.parameters
+    commit = made.environment["commit"]
+    assert commit, "from which code it ran is not known"
+    assert not commit.endswith("+"), "files differed from its commit"
+
+
+def test_every_record_that_is_there_belongs_to_a_suite():
+    known = {slot.record for slot in SLOTS}
+    there = {path for name in SUITES for path in (record.BOOK / "runs" / name).glob("*/*.json")}
+    assert there <= known
