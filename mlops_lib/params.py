@@ -20,8 +20,13 @@ from pydantic import (
     ValidationError,
 )
 
+# What the names stand for is looked up by them, so that one more needs no other change.
 Dataset = Literal["mnist", "fashion_mnist", "kmnist", "digits"]
+# Classifiers, as `torchvision.models.get_model` names them:
 Model = Literal["resnet18", "resnet50"]
+# Classes of `torch.optim`, in small letters:
+Optimizer = Literal["sgd", "adam"]
+
 MOST_REASONS = 3  # that one message gives
 
 
@@ -121,7 +126,7 @@ class Q1a(Parameters):
 
     dataset: Dataset = "mnist"
     model: Model = "resnet18"
-    optimizer: Literal["sgd", "adam"] = "adam"
+    optimizer: Optimizer = "adam"
     momentum: Annotated[float, BeforeValidator(_number), Field(ge=0, lt=1)] = 0.9
     lr: Positive = 3e-4
     batch_size: Annotated[Integer, Field(ge=2, le=100_000)] = 128  # batch normalisation needs two

@@ -12,12 +12,14 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.autograd.function import once_differentiable
+
+from mlops_lib.params import Model
 
 SMALL_MAP = 4  # output positions up to which products of pixels and taps are faster on a CPU
 
@@ -25,27 +27,34 @@ SMALL_MAP = 4  # output positions up to which products of pixels and taps are fa
 def build(
     model: str, in_channels: int = 1, num_classes: int = 10, input_size: int = 28
 ) -> nn.Module:
-    """Build `resnet18` or `resnet50`, randomly initialised from torch's generator.
+    """Build one of torchvision's networks, randomly initialised from torch's generator.
 
     The network maps float (N, in_channels, input_size, input_size) to logits
     (N, num_classes); its `state_dict` has torchvision's names and shapes.
-    Raises ValueError for an unknown model, or a size outside 28..224.
+    Raises ValueError for a model that is not among the parameters', or a size outside 28..224.
     """
-    import torchvision
+    from torchvision.models import get_model
 
-    constructors = {
-        "resnet18": torchvision.models.resnet18,
-        "resnet50": torchvision.models.resnet50,
-    }
-    if model not in constructors:
-        raise ValueError(f"model={model!r} is not allowed: use {' or '.join(constructors)}")
+    if model not in get_args(Model):
+        raise ValueError(f"model={model!r} is not allowed: use {' or '.join(get_args(Model))}")
     if not 28 <= input_size <= 224:
         raise ValueError(f"input_size={input_size} is not allowed: use 28 to 224")
-    network = constructors[model](weights=None, num_classes=num_classes)
-    if in_channels != network.conv1.in_channels:
-        network.conv1 = nn.Conv2d(in_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
-        nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    network = get_model(model, weights=None, num_classes=num_classes)
+    convolutions = (pair for pair in network.named_modules() if isinstance(pair[1], nn.Conv2d))
+    name, first = next(convolutions)
+    if in_channels != first.in_channels:
+        network.set_submodule(name, _with_inputs(first, in_channels))
     return network
+
+
+def _with_inputs(conv: nn.Conv2d, in_channels: int) -> nn.Conv2d:
+    """Return a new convolution like `conv`, with other input channels."""
+    new = nn.Conv2d(
+        in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding,
+        bias=conv.bias is not None,
+    )  # fmt: skip
+    nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
+    return new
 
 
 def meetings(size: int, kernel: int, stride: int, padding: int) -> list[list[tuple[int, int]]]:

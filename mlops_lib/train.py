@@ -9,12 +9,13 @@ Mixed precision follows Micikevicius et al. (2018, arXiv:1710.03740).
 from __future__ import annotations
 
 import copy
+import inspect
 import itertools
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from torch import nn
 from mlops_lib import checkpoint as checkpoints
 from mlops_lib.batches import Batch, Resident
 from mlops_lib.hardware import Place
+from mlops_lib.params import Optimizer
 from mlops_lib.progress import bar
 
 EVALUATION_BATCH = 500
@@ -69,11 +71,19 @@ class Fitted:
 def make_optimizer(
     name: str, network: nn.Module, lr: float, momentum: float = 0.9
 ) -> torch.optim.Optimizer:
-    """Return torch's SGD (with `momentum`) or Adam (Kingma & Ba, 2015), in fused form."""
+    """Return torch's optimizer of this name: `sgd`, `adam` (Kingma & Ba, 2015) and the like.
+
+    It is fused, fit for a CUDA graph, and has `momentum`, where its class knows these.
+    Raises ValueError for a name that is not among the parameters'.
+    """
+    if name not in get_args(Optimizer):
+        allowed = " or ".join(get_args(Optimizer))
+        raise ValueError(f"optimizer={name!r} is not allowed: use {allowed}")
     weights = list(network.parameters())
-    if name == "sgd":
-        return torch.optim.SGD(weights, lr=lr, momentum=momentum, fused=True)
-    return torch.optim.Adam(weights, lr=lr, fused=True, capturable=weights[0].is_cuda)
+    optimizer = {title.lower(): found for title, found in vars(torch.optim).items()}[name]
+    options = {"momentum": momentum, "fused": True, "capturable": weights[0].is_cuda}
+    known = inspect.signature(optimizer).parameters
+    return optimizer(weights, lr=lr, **{key: options[key] for key in options if key in known})
 
 
 class Step:
@@ -95,7 +105,9 @@ class Step:
         self.network, self.place, self.stepper, self.batch = network, place, stepper, batch
         scales = place.amp_dtype == torch.float16
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=scales)
-        self.wants_graph = place.device.type == "cuda" and not scales
+        # SGD counts no steps; of those that do, the ones that can be captured say so.
+        capturable = stepper.defaults.get("capturable", isinstance(stepper, torch.optim.SGD))
+        self.wants_graph = place.device.type == "cuda" and capturable and not scales
         self.eager_steps = 0
         self.replay: Callable[[], None] | None = None
         self.inputs: tuple[torch.Tensor, ...] = ()  # the graph's own: it reads nothing else
