@@ -3,7 +3,7 @@
 Result pages are computed at every build. Run pages begin with a summary of their record; they may
 come from strangers, so whatever could run a script in the book, or code while it is built, is
 taken out of them. Pictures get the descriptions that their notebooks hold, tables their numbers
-and what sorts them.
+and what sorts them. The reference comes from docstrings.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from bleach import ALLOWED_ATTRIBUTES, ALLOWED_TAGS
 from docutils import nodes
 from myst_nb.core.render import NbElementRenderer
 from nbconvert.preprocessors.sanitize import SanitizeHTML
+from pydantic import BaseModel
 from sphinx.transforms import SphinxTransform
 
 from mlops_lib import record, run, tables
@@ -63,6 +64,8 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("html-page-context", lambda app, page, _, context, __: _load(app, context))
     app.add_enumerable_node(CaptionedTable, "table", html=(_visit_figure, _depart_figure))
     app.add_transform(NumberTables)
+    app.setup_extension("sphinx.ext.autodoc")
+    app.connect("autodoc-process-signature", lambda app, kind, name, found, *_: _signature(found))
     return {"parallel_read_safe": True}
 
 
@@ -77,6 +80,12 @@ def _computed(env: Any) -> list[str]:
         for name, path in pages.items()
         if path.suffix == ".md" and "{code-cell}" in path.read_text(encoding="utf-8")
     ]
+
+
+def _signature(found: Any) -> tuple[str, None] | None:
+    """Return a short signature for what pydantic makes: its fields have tables of their own."""
+    is_model = isinstance(found, type) and issubclass(found, BaseModel)
+    return ("(**fields)", None) if is_model else None
 
 
 def _read(env: Any, name: str, source: list[str]) -> None:

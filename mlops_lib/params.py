@@ -62,11 +62,11 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
-Integer = Annotated[int, BeforeValidator(_number)]
-Positive = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
-Degree = Annotated[int, BeforeValidator(_number), Field(ge=1, le=10)]
-Seed = Annotated[int, BeforeValidator(_number), Field(ge=0, lt=2**32)]
-TrainSize = Annotated[Integer, Field(ge=100, le=1_000_000)]
+NUMBER = BeforeValidator(_number)  # behind the bounds, which the JSON Schema loses otherwise
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), NUMBER]
+Degree = Annotated[int, Field(ge=1, le=10), NUMBER]
+Seed = Annotated[int, Field(ge=0, lt=2**32), NUMBER]
+TrainSize = Annotated[int, Field(ge=100, le=1_000_000), NUMBER]
 
 
 def _candidates(item: Any) -> Any:
@@ -127,15 +127,15 @@ class Q1a(Parameters):
     dataset: Dataset = "mnist"
     model: Model = "resnet18"
     optimizer: Optimizer = "adam"
-    momentum: Annotated[float, BeforeValidator(_number), Field(ge=0, lt=1)] = 0.9
+    momentum: Annotated[float, Field(ge=0, lt=1), NUMBER] = 0.9
     lr: Positive = 3e-4
-    batch_size: Annotated[Integer, Field(ge=2, le=100_000)] = 128  # batch normalisation needs two
-    epochs: Annotated[Integer, Field(ge=1, le=10_000)] = 3
+    batch_size: Annotated[int, Field(ge=2, le=100_000), NUMBER] = 128  # BatchNorm needs two
+    epochs: Annotated[int, Field(ge=1, le=10_000), NUMBER] = 3
     pin_memory: bool = False
     amp: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: Seed = 0
-    input_size: Annotated[Integer, Field(ge=28, le=224)] = 28
+    input_size: Annotated[int, Field(ge=28, le=224), NUMBER] = 28
     in_channels: Literal[1, 3] = 1
     train_size: TrainSize | None = None
     input_pipeline: Literal["resident", "dataloader"] = "resident"

@@ -23,13 +23,14 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlops_lib import checkpoint, hardware
 from mlops_lib.params import TEMPLATES, Parameters, first_problem
+from mlops_lib.schema import RESULTS, Machine
 
 MIME = "application/vnd.mlops-record+json"
 PROJECT = Path(__file__).resolve().parents[1]
@@ -48,16 +49,24 @@ class Record(BaseModel):
     interrupted, its last part. Seconds within `results` count all parts.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     schema_version: Literal[1] = 1
+    """The version of this form."""
     template: Literal["q1a", "q1b", "q2"]
+    """The template that was executed."""
     key: str = Field(pattern="^[0-9a-f]{64}$")
+    """SHA-256 of parameters and the template's code: the run is done where it is the same."""
     parameters: dict[str, Any]
+    """All parameters of the template, defaults included."""
     results: dict[str, Any]
+    """What came out."""
     environment: dict[str, Any]
+    """Where it ran."""
     started_at: str = Field(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")
+    """When it began, in UTC."""
     duration_seconds: float = Field(ge=0, allow_inf_nan=False)
+    """From the check of the parameters to the record."""
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
         content = self.model_dump(mode="json")
@@ -68,65 +77,6 @@ class Record(BaseModel):
             "text/html": f"<details><summary>Record {self.key[:12]}</summary>"
             f"<pre>{html.escape(text)}</pre></details>",
         }
-
-
-Count = Annotated[int, Field(ge=0, le=10**9)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class _Best(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-    C: Amount
-
-
-class _Scored(BaseModel):
-    """The results that every record which is read must hold; others are kept as they are."""
-
-    model_config = ConfigDict(strict=True)
-
-    test_accuracy: Share
-    confusion_matrix: list[list[Count]]
-    train_images: Count | None = None
-    best: dict[str, Any] = {}
-
-    @model_validator(mode="after")
-    def _is_square(self) -> _Scored:
-        matrix = self.confusion_matrix
-        if {len(row) for row in matrix} != {len(matrix)} or not np.sum(matrix):
-            raise ValueError("confusion_matrix should be square, with images in it")
-        return self
-
-
-class _Epoch(BaseModel):
-    val_accuracy: Share
-    seconds: Amount
-
-
-class _Trained(_Scored):
-    epochs: list[_Epoch] = []
-    train_seconds: Amount
-    train_cpu_seconds: Amount | None = None
-    images_per_second: Amount
-    flops: Amount
-    peak_share: Amount | None = None
-
-
-class _Fitted(_Scored):
-    search: list[dict[str, Any]] = []
-    fit_seconds: Amount
-    fit_cpu_seconds: Amount | None = None
-    best: _Best
-
-
-class _Machine(BaseModel):
-    device: str = Field(pattern="^[a-z]+$")
-    device_name: str
-    threads: Annotated[int, Field(ge=1)] | None = None
-
-
-RESULTS = {"q1a": _Trained, "q1b": _Fitted, "q2": _Trained}
 
 
 def template_path(template: str) -> Path:
@@ -318,7 +268,7 @@ def read(path: Path) -> Record:
 
 def _check(found: Record) -> None:
     """Raise ValueError where a record holds what no run of its template writes."""
-    for place, model in (("results", RESULTS[found.template]), ("environment", _Machine)):
+    for place, model in (("results", RESULTS[found.template]), ("environment", Machine)):
         try:
             model.model_validate(getattr(found, place))
         except ValidationError as error:

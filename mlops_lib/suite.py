@@ -1,12 +1,14 @@
 """A suite: a YAML file of parameter grids → a list of runs.
 
-description: what this suite is for
-grids:
-  - template: q1a
-    fixed: {epochs: 1}                    # the same in every run
-    grid: {model: [resnet18, resnet50]}   # every combination of these
-    exclude: [{model: resnet50}]          # but not those
-    requires: cuda                        # only on machines that have one
+Such a file::
+
+    description: what this suite is for
+    grids:
+      - template: q1a
+        fixed: {epochs: 1}                    # the same in every run
+        grid: {model: [resnet18, resnet50]}   # every combination of these
+        exclude: [{model: resnet50}]          # but not those
+        requires: cuda                        # only on machines that have one
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def fit(
 ) -> BlockSVC:
     """Fit a support vector classifier to features, float (n, d), and labels, int (n,).
 
-    The kernels are exp(-gamma |x - y|²) for `rbf` and (gamma x·y)^degree for `poly`; gamma is
+    The kernels are `exp(-gamma |x - y|²)` for `rbf`, `(gamma x·y)^degree` for `poly`; gamma is
     a number, `scale` (1 / (d · variance)) or `auto` (1 / d).
     Returns an estimator with `.predict(features)`.
     """

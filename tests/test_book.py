@@ -54,7 +54,8 @@ def test_pages_with_code_are_computed_at_every_build():
     computed = set(pages._computed(env))
     results = {"results_q1a", "results_q1b", "results_q2"}
     assert computed == results | {
-        "intro", "methods", "findings", "beyond", "speed", "all_runs"
+        "intro", "methods", "findings", "beyond", "speed", "all_runs",
+        "reference_parameters", "reference_record",
     }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mlops_lib import data
 from mlops_lib.params import ParameterError
@@ -130,6 +131,51 @@ def test_digits_are_always_there():
     assert images.dtype == np.uint8
     assert (images.min(), images.max()) == (0, 255)
     assert np.bincount(labels).min() > 150
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    """Put a dataset of two classes into a data folder: a black picture, and two white ones."""
+    monkeypatch.setenv("MLOPS_DATA", str(tmp_path))
+    monkeypatch.setattr(data, "OWN", ["shades"])
+    for name, colour in (("white/b", "white"), ("black/a", "black"), ("white/c", "white")):
+        path = tmp_path / "shades" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30), colour).save(path)
+    return tmp_path / "shades"
+
+
+def test_pictures_are_read_by_class_in_grey(pictures):
+    images, labels = data.load("shades")
+    assert images.shape == (3, 28, 28)
+    assert images.dtype == np.uint8
+    assert images[:, 5, 5].tolist() == [0, 255, 255]
+    assert labels.dtype == np.int64
+    assert labels.tolist() == [0, 1, 1]
+    assert data.class_names("shades") == ("black", "white", *"23456789")
+
+
+def test_pictures_that_can_not_be_read_are_named(pictures):
+    (pictures / "black" / "d.png").write_bytes(b"no picture")
+    with pytest.raises(data.DataError, match=r"shades should hold pictures by class: .*d\.png"):
+        data.load("shades")
+
+
+def test_more_classes_than_outputs_are_refused(pictures):
+    for number in range(9):
+        (pictures / str(number)).mkdir()
+        Image.new("L", (28, 28)).save(pictures / str(number) / "a.png")
+    with pytest.raises(data.DataError, match="ten classes at most, not 11"):
+        data.load("shades")
+
+
+def test_a_dataset_of_ones_own_that_is_not_there_is_not_fetched(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLOPS_DATA", str(tmp_path))
+    monkeypatch.setattr(data, "OWN", ["shades"])
+    with pytest.raises(data.DataError, match="nowhere published: put its four IDX files"):
+        data.load("shades")
+    with pytest.raises(data.DataError, match="use mnist, fashion_mnist, kmnist, shades; did you"):
+        data.load("shade")
 
 
 def test_split_is_70_10_20_stratified_and_complete():

@@ -7,7 +7,7 @@ from docutils.utils import new_document
 from nbformat import v4
 from test_tables import make
 
-from mlops_lib import pages, run
+from mlops_lib import pages, params, run
 from mlops_lib.params import TEMPLATES
 
 BAD_MARKDOWN = [
@@ -73,6 +73,11 @@ def test_tables_titles_and_tags_stay():
     assert kept == table
     title = "# MNIST, Adam 0.001\n\nIt **ends** with `mlops run quick`.\n\n    papermill a.ipynb"
     assert read(source=title).cells[0].source == title
+
+
+def test_signatures_of_parameters_are_short():
+    assert pages._signature(params.Q1a) == ("(**fields)", None)
+    assert pages._signature(pages.harmless) is None
 
 
 def test_only_run_pages_are_changed():

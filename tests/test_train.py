@@ -1,4 +1,5 @@
 import functools
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -114,6 +115,26 @@ def test_momentum_is_sgds():
     assert isinstance(sgd, torch.optim.SGD)
     assert sgd.defaults["momentum"] == 0.5
     assert isinstance(train.make_optimizer("adam", network, 0.1), torch.optim.Adam)
+
+
+def test_an_optimizer_is_looked_up_by_its_name(monkeypatch):
+    with pytest.raises(ValueError, match="optimizer='adamw' is not allowed: use sgd or adam"):
+        train.make_optimizer("adamw", small_network(), 0.1)
+    monkeypatch.setattr(train, "Optimizer", Literal["adamw", "rmsprop"])
+    adamw = train.make_optimizer("adamw", small_network(), 0.1)
+    assert type(adamw) is torch.optim.AdamW
+    assert (adamw.defaults["lr"], adamw.defaults["fused"]) == (0.1, True)
+    assert train.make_optimizer("rmsprop", small_network(), 0.1, 0.5).defaults["momentum"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"), [(torch.optim.SGD, True), (torch.optim.Adagrad, False)]
+)
+def test_what_can_not_be_captured_is_not_tried(kind, wanted):
+    network = small_network()
+    place = Place(torch.device("cuda"), torch.float32)
+    step = train.Step(network, place, kind(network.parameters(), lr=0.1), source().batch)
+    assert step.wants_graph is wanted
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_as_diverged():

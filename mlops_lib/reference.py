@@ -1,0 +1,102 @@
+"""What the book's reference shows, read from the code: parameters, and what a record holds."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import pandas as pd
+from papermill.inspection import inspect_notebook
+from pydantic import BaseModel, Field, TypeAdapter, create_model
+
+from mlops_lib.params import TEMPLATES
+from mlops_lib.record import Record, template_path
+from mlops_lib.schema import RESULTS, Machine
+
+BOUNDS = {
+    "minimum": "from",
+    "exclusiveMinimum": "above",
+    "maximum": "to",
+    "exclusiveMaximum": "below",
+}
+WORDS = {"null": "none", "boolean": "True or False", "string": "text", "object": "names and values"}
+
+
+def parameters(template: str) -> pd.DataFrame:
+    """Return a row for each parameter of a template: type, default, allowed, meaning."""
+    properties = TEMPLATES[template].model_json_schema()["properties"]
+    rows = [
+        {
+            "Parameter": cell["name"],
+            "Type": cell["inferred_type_name"],
+            "Default": cell["default"],
+            "Allowed": allowed(properties[cell["name"]]),
+            "Meaning": cell["help"],
+        }
+        for cell in inspect_notebook(str(template_path(template))).values()
+    ]
+    return pd.DataFrame(rows).set_index("Parameter")
+
+
+def fields(model: type[BaseModel]) -> pd.DataFrame:
+    """Return a row for each field of a part of the record: values, always there, meaning.
+
+    Fields of what a field holds follow it, as `epochs.seconds`.
+    """
+    return pd.DataFrame(_fields(model.model_json_schema())).set_index("Field")
+
+
+def _fields(schema: dict[str, Any], prefix: str = "") -> Iterator[dict[str, str]]:
+    for name, entry in schema["properties"].items():
+        yield {
+            "Field": prefix + name,
+            "Values": allowed(entry),
+            "Always": "yes" if name in schema.get("required", ()) else "",
+            "Meaning": " ".join(entry.get("description", "").split()),
+        }
+        if reference := entry.get("items", entry).get("$ref"):
+            inner = schema["$defs"][reference.rpartition("/")[2]]
+            yield from _fields(inner, f"{prefix}{name}.")
+
+
+def record_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a record: of each template with its parameters and results."""
+    kinds = [
+        create_model(
+            f"Record_{template}",
+            __base__=Record,
+            __doc__=Record.__doc__,
+            template=(Literal[template], ...),
+            parameters=(TEMPLATES[template], ...),
+            results=(RESULTS[template], ...),
+            environment=(Machine, ...),
+        )
+        for template in TEMPLATES
+    ]
+    record = Annotated[functools.reduce(operator.or_, kinds), Field(discriminator="template")]
+    return TypeAdapter(record).json_schema()
+
+
+def allowed(schema: dict[str, Any]) -> str:
+    """Say in words which values a piece of JSON Schema allows."""
+    if "enum" in schema:
+        return ", ".join(map(str, schema["enum"]))
+    if "const" in schema:
+        return str(schema["const"])
+    if "anyOf" in schema:
+        return " or ".join(map(allowed, schema["anyOf"]))
+    if "$ref" in schema:
+        return "fields of its own"
+    if schema.get("type") == "array":
+        return f"list of: {allowed(schema['items'])}"
+    if schema.get("type") in ("integer", "number"):
+        return _range(schema)
+    return WORDS[schema["type"]]
+
+
+def _range(schema: dict[str, Any]) -> str:
+    """Say between which bounds a number lies."""
+    bounds = [f"{word} {schema[name]:,}" for name, word in BOUNDS.items() if name in schema]
+    return " ".join([schema["type"], *bounds])

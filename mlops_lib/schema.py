@@ -1,0 +1,150 @@
+"""What the results and the environment of a record hold, each field with its meaning."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Count = Annotated[int, Field(ge=0, le=10**9)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Described(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Best(_Described):
+    """The candidate that did best on the validation images."""
+
+    model_config = ConfigDict(strict=True)
+
+    C: Amount
+    """Its penalty."""
+    degree: int | None = None
+    """Its degree; none with an RBF kernel."""
+    gamma: str | float | None = None
+    """Its kernel width, as asked for."""
+    val_accuracy: Share | None = None
+    """The share of the validation images that it gets right."""
+
+
+class Scored(_Described):
+    """The results that every record which is read must hold; others are kept as they are."""
+
+    model_config = ConfigDict(strict=True)
+
+    test_accuracy: Share
+    """The share of the test images that are classified right."""
+    confusion_matrix: list[list[Count]]
+    """How many test images of each true class (row) got each predicted class (column)."""
+    correct: str | None = None
+    """Which test images were right: a bit for each, packed as numpy's `packbits` does, base64."""
+    train_images: Count | None = None
+    """How many images it was trained on."""
+    best: dict[str, Any] = {}
+    """Of a search: the candidate that was chosen."""
+
+    @model_validator(mode="after")
+    def _is_square(self) -> Scored:
+        matrix = self.confusion_matrix
+        if {len(row) for row in matrix} != {len(matrix)} or not np.sum(matrix):
+            raise ValueError("confusion_matrix should be square, with images in it")
+        return self
+
+
+class Epoch(_Described):
+    """What one pass over the training images achieved."""
+
+    train_loss: float | None = None
+    """The mean loss of its training steps."""
+    val_loss: float | None = None
+    """The loss on the validation images after it."""
+    val_accuracy: Share
+    """The share of the validation images that are right after it."""
+    seconds: Amount
+    """Its training, without the validation."""
+
+
+class Trained(Scored):
+    """The results of a ResNet."""
+
+    last_test_accuracy: Share | None = None
+    """The same share with the weights of the last epoch."""
+    epochs: list[Epoch] = []
+    """What was measured in each epoch."""
+    best_epoch: Count | None = None
+    """The epoch, counted from 1, whose weights give the test accuracy."""
+    train_seconds: Amount
+    """The training of all epochs, without validation."""
+    train_cpu_seconds: Amount | None = None
+    """The processor time of all threads meanwhile."""
+    images_per_second: Amount
+    """The speed of training."""
+    diverged: bool | None = None
+    """The loss was no longer finite, and training stopped there."""
+    graphed: bool | None = None
+    """Steps were replayed as a CUDA graph."""
+    parameters_total: Count | None = None
+    """The weights of the network."""
+    parameters_dead: Count | None = None
+    """Those of them that can never learn at this image size."""
+    flops: Amount
+    """Multiply-adds of the forward pass of one image."""
+    peak_flops: Amount | None = None
+    """FLOP/s of the device at a product of large matrices, a multiply-add counted as two (q2)."""
+    peak_share: Amount | None = None
+    """The share of that which training puts to use (q2)."""
+
+
+class Fitted(Scored):
+    """The results of a support vector machine."""
+
+    search: list[dict[str, Any]] = []
+    """Every candidate: its hyperparameters, validation accuracy and times."""
+    fit_seconds: Amount
+    """The fit of the chosen candidate."""
+    fit_cpu_seconds: Amount | None = None
+    """The processor time of all threads meanwhile."""
+    predict_seconds: Amount | None = None
+    """The prediction of all test images."""
+    n_support: Count | None = None
+    """How many training images are support vectors."""
+    backend: str | None = None
+    """What fitted it: libsvm or intelex."""
+    best: Best
+    """The candidate that was chosen."""
+
+
+class Machine(_Described):
+    """Where a run ran."""
+
+    device: str = Field(pattern="^[a-z]+$")
+    """The kind of device: cpu or cuda."""
+    device_name: str
+    """Its maker's name for it."""
+    cpu: str | None = None
+    """The processor."""
+    cores: int | None = None
+    """Processor cores that the process might use."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Threads that it computed with."""
+    amp_dtype: str | None = None
+    """The precision of the forward pass; none of an SVM."""
+    allocator: str | None = None
+    """How host memory was allocated."""
+    python: str | None = None
+    """Python's version."""
+    torch: str | None = None
+    """PyTorch's version."""
+    torchvision: str | None = None
+    """torchvision's version."""
+    scikit_learn: str | None = Field(None, alias="scikit-learn")
+    """scikit-learn's version."""
+    commit: str | None = None
+    """The project's commit, with `+` where files differed from it; none outside git."""
+
+
+RESULTS: dict[str, type[Scored]] = {"q1a": Trained, "q1b": Fitted, "q2": Trained}
