@@ -20,7 +20,7 @@ from pydantic import (
     ValidationError,
 )
 
-# What the names stand for is looked up by them, so that one more needs no other change.
+# Each name is looked up where it is used: one more needs no other change.
 Dataset = Literal["mnist", "fashion_mnist", "kmnist", "digits"]
 # Classifiers, as `torchvision.models.get_model` names them:
 Model = Literal["resnet18", "resnet50"]

@@ -37,7 +37,7 @@ def parameters(template: str) -> pd.DataFrame:
         }
         for cell in inspect_notebook(str(template_path(template))).values()
     ]
-    return pd.DataFrame(rows).set_index("Parameter")
+    return _named(pd.DataFrame(rows))
 
 
 def fields(model: type[BaseModel]) -> pd.DataFrame:
@@ -45,7 +45,13 @@ def fields(model: type[BaseModel]) -> pd.DataFrame:
 
     Fields of what a field holds follow it, as `epochs.seconds`.
     """
-    return pd.DataFrame(_fields(model.model_json_schema())).set_index("Field")
+    return _named(pd.DataFrame(_fields(model.model_json_schema())))
+
+
+def _named(table: pd.DataFrame) -> pd.DataFrame:
+    """Make the first column the index, named in the row of the others."""
+    first = table.columns[0]
+    return table.set_index(first).rename_axis(index=None, columns=first)
 
 
 def _fields(schema: dict[str, Any], prefix: str = "") -> Iterator[dict[str, str]]:
