@@ -218,7 +218,7 @@ def trained(runs: pd.DataFrame, **configuration: Any) -> pd.DataFrame:
 
 
 def page(table: pd.DataFrame, wrap: bool = False) -> HTML:
-    """Return a table as a page shows it: escaped, nothing cut off, a line for each `; ` part.
+    """Return a table as a page shows it: escaped, nothing cut off, a line for each part (`;`).
 
     A cell's `[text](runs/…)` is a link to a run's page. `wrap` lets long texts take several lines.
     In the book, its columns sort by a click.
