@@ -38,7 +38,8 @@ def _slots(suite: str):
 @click.argument("suite")
 @click.option("--jobs", default=1, type=click.IntRange(1, 256), show_default=True,
               help="Runs at a time; cores and GPUs are divided among them.")  # fmt: skip
-@click.option("--where", multiple=True, metavar="KEY=VALUE", help="Only runs with this parameter.")
+@click.option("--where", multiple=True, metavar="KEY=VALUE",
+              help="Only runs with this parameter, or template=q1a.")  # fmt: skip
 @click.option(
     "--only",
     multiple=True,

@@ -144,32 +144,33 @@ def slots(suite: str, runs: Iterable[Run], folder: Path | None = None) -> list[S
 def where(places: list[Slot], conditions: Iterable[str]) -> list[Slot]:
     """Keep the runs that meet `key=value` conditions: one for each key that is named.
 
-    Raises ParameterError where a condition names no parameter, or a value that no run has.
+    A key is a parameter or `template`. Raises ParameterError for any other, and for a value that
+    no run has.
     """
     wanted: dict[str, set[str]] = {}
+    values = {slot: {"template": slot.run.template, **dict(slot.run.parameters)} for slot in places}
+    keys = sorted({key for have in values.values() for key in have})
     for condition in conditions:
         key, equals, value = condition.partition("=")
         if not equals:
             raise ParameterError(f"where={condition!r} is not allowed: write key=value")
-        have = {_text(getattr(slot.run.parameters, key, None)) for slot in places} - {None}
-        keys = sorted({name for slot in places for name in type(slot.run.parameters).model_fields})
         if key not in keys:
             raise ParameterError(
                 f"where={condition!r} is not allowed: no run has a parameter {key!r}, "
                 f"only {', '.join(keys)}{nearest(key, keys)}"
             )
-        if _text(value) not in have:
+        texts = sorted({_text(have[key]) for have in values.values() if have.get(key) is not None})
+        if _text(value) not in texts:
             raise ParameterError(
                 f"where={condition!r} is not allowed: no run has it; "
-                f"{key} is {' or '.join(sorted(have))}{nearest(value, sorted(have))}"
+                f"{key} is {' or '.join(texts)}{nearest(value, texts)}"
             )
         wanted.setdefault(key, set()).add(_text(value))
     return [
         slot
-        for slot in places
-        if all(_text(getattr(slot.run.parameters, key, None)) in texts
-               for key, texts in wanted.items())
-    ]  # fmt: skip
+        for slot, have in values.items()
+        if all(key in have and _text(have[key]) in texts for key, texts in wanted.items())
+    ]
 
 
 def only(places: list[Slot], names: Collection[str]) -> list[Slot]:
@@ -186,15 +187,13 @@ def only(places: list[Slot], names: Collection[str]) -> list[Slot]:
     return [slot for name, slot in named.items() if not names or name in names]
 
 
-def _text(value: Any) -> str | None:
+def _text(value: Any) -> str:
     """Write a value as the user would: numbers by their value, 1e-3 as 0.001."""
-    if value is None:
-        return None
     if isinstance(value, tuple):
-        return ",".join(filter(None, map(_text, value)))
+        return ",".join(map(_text, value))
     try:
         return f"{float(value):g}"
-    except ValueError:
+    except (TypeError, ValueError):
         return str(value)
 
 

@@ -101,6 +101,8 @@ def test_conditions_choose_runs(tmp_path):
     assert [s.run.parameters.optimizer for s in run.where(slots, ["optimizer=sgd"])] == ["sgd"]
     assert len(run.where(slots, ["lr=3e-4"])) == 3
     assert len(run.where(slots, ["kernel=rbf", "kernel=poly"])) == 2
+    assert [s.run.template for s in run.where(slots, ["template=q2"])] == ["q2"]
+    assert len(run.where(slots, ["template=q1a", "optimizer=sgd"])) == 1
     assert run.where(slots, ["kernel=rbf", "optimizer=sgd"]) == []
 
 
@@ -111,6 +113,8 @@ def test_conditions_choose_runs(tmp_path):
         ("optimizer", "write key=value"),
         ("optimizer=sdg", "optimizer is adam or sgd; did you mean 'sgd'"),
         ("lr=0.1", "lr is 0.0003"),
+        ("template=q1c", "template is q1a or q1b or q2"),
+        ("templat=q1a", "did you mean 'template'"),
     ],
 )
 def test_a_condition_that_no_run_meets_is_refused(tmp_path, condition, says):
