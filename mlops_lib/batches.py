@@ -117,7 +117,7 @@ class Loader(Resident):
         batches = [chunk.tolist() for chunk in order(len(self), self.batch_size, self.seed, epoch)]
         yield from self._load(batch_sampler=batches)
 
-    def batch(self, images: torch.Tensor, labels: torch.Tensor) -> Batch:
+    def batch(self, images: torch.Tensor, labels: torch.Tensor) -> Batch:  # type: ignore[override]
         """Make a batch of stored images, uint8 (B, H, W), and their labels, int64 (B,)."""
         return self.prepare(images), labels
 

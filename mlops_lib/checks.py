@@ -15,7 +15,10 @@ from mlops_lib import record, stats, tables
 from mlops_lib.sources import PAIR_KEYS, Source, pairs
 
 Verdict = Literal["holds", "does not hold", "mixed", "not measured"]
-HOLDS, FAILS, MIXED, UNKNOWN = "holds", "does not hold", "mixed", "not measured"
+HOLDS: Verdict = "holds"
+FAILS: Verdict = "does not hold"
+MIXED: Verdict = "mixed"
+UNKNOWN: Verdict = "not measured"
 TEST_IMAGES = 14_000
 LEVEL = 0.05
 FEWEST = 4  # pairs that a verdict on a grid needs

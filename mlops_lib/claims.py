@@ -144,8 +144,8 @@ def judge(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for source in sources.every(runs):
         found = [claim.check(source) for claim in CLAIMS]
-        tested = [number for number, evidence in enumerate(found) if evidence.p is not None]
-        adjusted = dict(zip(tested, stats.holm([found[n].p for n in tested]), strict=True))
+        tested = {number: e.p for number, e in enumerate(found) if e.p is not None}
+        adjusted = dict(zip(tested, stats.holm(list(tested.values())), strict=True))
         for number, (claim, evidence) in enumerate(zip(CLAIMS, found, strict=True)):
             rows.append(
                 {

@@ -66,8 +66,8 @@ def run(suite: str, **options) -> None:
 
     slots = runner.where(_slots(suite), options["where"])
     slots = runner.only(slots, options["only"])
-    again = frozenset({"failed"}) if options["only_failed"] else runner.UNFINISHED
-    again |= {"stale"} if options["stale"] else set()
+    again = runner.FAILED if options["only_failed"] else runner.UNFINISHED
+    again |= runner.STALE if options["stale"] else frozenset()
     statuses = [slot.status() for slot in slots]
     waiting = [slot for slot, status in zip(slots, statuses, strict=True) if status in again]
     click.echo(f"suite {suite}: {len(slots)} runs, {statuses.count('done')} already recorded")

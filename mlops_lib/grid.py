@@ -153,8 +153,10 @@ def _side_by_side(
     try:
         while waiting:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            in_order = sorted(done, key=started.get)
-            for outcome in filter(None, (future.result() for future in in_order)):
+            for future in sorted(done, key=started.__getitem__):
+                outcome = future.result()
+                if outcome is None:
+                    continue
                 if isinstance(outcome, Slot):
                     again = pool.submit(_run_one, outcome, here, options, patient=True)
                     started[again] = len(started)

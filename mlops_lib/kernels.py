@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
 from jupyter_client.utils import run_sync
@@ -148,9 +149,12 @@ def _plain_parent() -> Iterator[None]:
     `multiprocessing` would run the caller's script again in the new process, and refuses
     children to a daemon, which a Dask worker is.
     """
-    main, config = vars(sys.modules["__main__"]), multiprocessing.current_process()._config
+    main = vars(sys.modules["__main__"])
+    config = vars(multiprocessing.current_process())["_config"]
     with _starting:
-        hidden = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+        hidden: dict[str, Any] = {
+            name: main[name] for name in ("__file__", "__spec__") if name in main
+        }
         daemon = config.pop("daemon", None)
         main.update(dict.fromkeys(hidden))
         try:
@@ -163,7 +167,8 @@ def _plain_parent() -> Iterator[None]:
 
 def _end_with_parent() -> None:
     """End this kernel as soon as the runner has ended, however it did."""
-    multiprocessing.parent_process().join()
+    if parent := multiprocessing.parent_process():
+        parent.join()
     os._exit(1)
 
 
@@ -187,10 +192,10 @@ class _Process:
 
     def __init__(self, *arguments: Any) -> None:
         context = multiprocessing.get_context("forkserver")
-        self.process = context.Process(target=_serve, args=arguments, daemon=True)
+        self.process: Any = context.Process(target=_serve, args=arguments, daemon=True)
         with _plain_parent():
             self.process.start()
-        self.pid = self.process.pid
+        self.pid: Any = self.process.pid
 
     def poll(self) -> int | None:
         return self.process.exitcode
@@ -213,11 +218,14 @@ class _Process:
 class ForkProvisioner(LocalProvisioner):
     """What jupyter_client asks for a process: a fork where it would start a program."""
 
+    parent: Any
+    process: Any
+
     def __init__(self, directory: str, share: Share | None, **traits: Any) -> None:
         super().__init__(**traits)
         self.directory, self.share = directory, share
 
-    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Fork a kernel; `cmd`, the program that would be started, is not needed."""
         self.process = _Process(self.parent.connection_file, self.directory, self.share)
         self.pid = self.pgid = self.process.pid

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     ValidationError,
 )
+from pydantic_core import ErrorDetails
 
 # Each name is looked up where it is used: one more needs no other change.
 Dataset = Literal["mnist", "fashion_mnist", "kmnist", "digits"]
@@ -69,13 +70,13 @@ Seed = Annotated[int, Field(ge=0, lt=2**32), NUMBER]
 TrainSize = Annotated[int, Field(ge=100, le=1_000_000), NUMBER]
 
 
-def _candidates(item: Any) -> Any:
-    return Annotated[
-        tuple[item, ...],
-        BeforeValidator(_listed),
-        Field(min_length=1, max_length=100),
-        AfterValidator(_distinct),
-    ]
+Item = TypeVar("Item")
+Candidates = Annotated[
+    tuple[Item, ...],
+    BeforeValidator(_listed),
+    Field(min_length=1, max_length=100),
+    AfterValidator(_distinct),
+]
 
 
 class Parameters(BaseModel):
@@ -113,9 +114,9 @@ class Q1b(Parameters):
 
     dataset: Dataset = "mnist"
     kernel: Literal["poly", "rbf"] = "rbf"
-    C: _candidates(Positive) = (1.0, 10.0)
-    degree: _candidates(Degree) = (3,)
-    gamma: _candidates(Literal["scale", "auto"] | Positive) = ("scale",)
+    C: Candidates[Positive] = (1.0, 10.0)
+    degree: Candidates[Degree] = (3,)
+    gamma: Candidates[Literal["scale", "auto"] | Positive] = ("scale",)
     train_size: TrainSize | None = None
     seed: Seed = 0
     backend: Literal["auto", "libsvm", "intelex"] = "auto"
@@ -184,8 +185,8 @@ def _sentence(cls: type[Parameters], error: ValidationError) -> str:
     return "; ".join(reasons[:MOST_REASONS] + ([f"and {more} more like it"] if more > 0 else []))
 
 
-def _reason(cls: type[Parameters], problem: dict[str, Any]) -> str:
-    name, value = problem["loc"][0], problem["input"]
+def _reason(cls: type[Parameters], problem: ErrorDetails) -> str:
+    name, value = str(problem["loc"][0]), problem["input"]
     if problem["type"] == "extra_forbidden":
         valid = list(cls.model_fields)
         title = name if name.isidentifier() and len(name) <= 100 else shown(name)

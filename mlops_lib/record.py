@@ -35,6 +35,7 @@ from mlops_lib.schema import RESULTS, Machine
 MIME = "application/vnd.mlops-record+json"
 PROJECT = Path(__file__).resolve().parents[1]
 BOOK = PROJECT / "book"
+Template = Literal["q1a", "q1b", "q2"]
 PACKAGES = ("torch", "torchvision", "scikit-learn")
 
 
@@ -53,7 +54,7 @@ class Record(BaseModel):
 
     schema_version: Literal[1] = 1
     """The version of this form."""
-    template: Literal["q1a", "q1b", "q2"]
+    template: Template
     """The template that was executed."""
     key: str = Field(pattern="^[0-9a-f]{64}$")
     """SHA-256 of parameters and the template's code: the run is done where it is the same."""
@@ -103,7 +104,7 @@ def _code(path: Path, changed: int) -> tuple[str, ...]:
 class Begun:
     """A run that has begun: its validated parameters and its clock."""
 
-    template: str
+    template: Template
     parameters: Any
     key: str
     started_at: str
@@ -140,7 +141,7 @@ class Begun:
         return f"<table>{rows}</table>"
 
 
-def begin(template: str, namespace: dict[str, Any]) -> Begun:
+def begin(template: Template, namespace: dict[str, Any]) -> Begun:
     """Validate a notebook's parameters (its `globals()`) and start the clock.
 
     Raises ParameterError, before any work, where a value is not allowed.

@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -94,6 +94,8 @@ def live_taps(size: int, kernel: int, stride: int, padding: int) -> Taps:
 
 class _CutConv2d(nn.Module):
     """A bias-free convolution that keeps only live taps; `state_dict` holds its full kernel."""
+
+    full: torch.Tensor
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -186,7 +188,8 @@ class SmallMapConv2d(_CutConv2d):
 
 def _axes(conv: nn.Conv2d, height: int, width: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield size, kernel, stride and padding of rows, then of columns."""
-    return zip((height, width), conv.kernel_size, conv.stride, conv.padding, strict=True)
+    padding: Any = conv.padding  # it may be a word elsewhere; not in these networks
+    return zip((height, width), conv.kernel_size, conv.stride, padding, strict=True)
 
 
 class Group(NamedTuple):
@@ -219,9 +222,9 @@ def _plan(rows: list, columns: list, width: int) -> tuple[tuple[torch.Tensor, to
     live.sort(key=lambda tap: len(tap[2]))
     groups, tap, meeting = [], 0, 0
     for count, members in itertools.groupby(len(met) for *_, met in live):
-        taps = len(list(members))
-        groups.append(Group(slice(tap, tap + taps), slice(meeting, meeting + taps * count)))
-        tap, meeting = tap + taps, meeting + taps * count
+        n = len(list(members))
+        groups.append(Group(slice(tap, tap + n), slice(meeting, meeting + n * count)))
+        tap, meeting = tap + n, meeting + n * count
     taps = torch.tensor([i for i, *_ in live]), torch.tensor([j for _, j, _ in live])
     outputs, pixels = torch.tensor([pair for *_, met in live for pair in met]).unbind(1)
     return taps, Plan(shape, pixels.contiguous(), outputs.contiguous(), tuple(groups))
@@ -290,8 +293,8 @@ def remove_dead_taps(
     """
     removed = {}
     for name, (height, width) in _input_sizes(network, in_channels, input_size).items():
-        conv = network.get_submodule(name)
-        live = LiveConv2d(conv, height, width, products)
+        conv: Any = network.get_submodule(name)
+        live: Any = LiveConv2d(conv, height, width, products)
         positions = live.rows.outputs * live.columns.outputs
         if products and positions <= SMALL_MAP and not (live.is_linear or live.is_pointwise):
             live = SmallMapConv2d(conv, height, width)

@@ -23,7 +23,9 @@ from mlops_lib.record import BOOK, Record
 from mlops_lib.suite import Run
 
 Status = Literal["done", "stale", "failed", "missing"]
-UNFINISHED: frozenset[Status] = frozenset({"missing", "failed"})
+STALE: frozenset[Status] = frozenset({"stale"})
+FAILED: frozenset[Status] = frozenset({"failed"})
+UNFINISHED: frozenset[Status] = FAILED | {"missing"}
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def _parse(text: str) -> Any:
     loader = yaml.SafeLoader(text)
     try:
         document = loader.get_single_node()
-        if _size(document, {}) > MOST_NODES:
+        if document and _size(document, {}) > MOST_NODES:
             raise yaml.MarkedYAMLError(problem="its aliases stand for too much")
         return loader.construct_document(document) if document else None
     except RecursionError:
@@ -151,7 +151,7 @@ def _parse(text: str) -> Any:
         loader.dispose()
 
 
-def _size(node: yaml.Node | None, sizes: dict[yaml.Node, int]) -> int:
+def _size(node: yaml.Node, sizes: dict[yaml.Node, int]) -> int:
     """Return how many nodes a node is with its aliases written out, before anything is built.
 
     Raises YAMLError where that has no end, and where a key is there twice.

@@ -40,7 +40,9 @@ class BlockSVC:
         self.n_support_ = np.asarray(fitted.n_support_)  # int (classes,)
         self._pairs = list(itertools.combinations(range(len(self.classes_)), 2))
         self._weights = self._pair_weights()
-        self._vectors = {t: self.support_vectors_.astype(t) for t in (np.float32, np.float64)}
+        self._vectors: dict[type, np.ndarray] = {
+            t: self.support_vectors_.astype(t) for t in (np.float32, np.float64)
+        }
 
     def _pair_weights(self) -> np.ndarray:
         """Unfold libsvm's packed coefficients into a column a pair of classes: (s, pairs)."""
@@ -146,17 +148,18 @@ def search(
     every minute; the best candidate is fitted again if that was before the interruption.
     """
     rows = _resume(checkpoint, grid, backend)
-    best = max(rows, key=lambda row: row["val_accuracy"], default=None)
+    best_accuracy = max((row["val_accuracy"] for row in rows), default=-1)
     best_estimator, saved = None, time.perf_counter()
     for candidate in bar(grid[len(rows) :], desc="candidates", unit=" fits"):
         row, estimator = _try(train, val, candidate, kernel, backend)
         rows.append(row)
-        if best is None or row["val_accuracy"] > best["val_accuracy"]:
-            best, best_estimator = row, estimator
+        if row["val_accuracy"] > best_accuracy:
+            best_accuracy, best_estimator = row["val_accuracy"], estimator
         if checkpoint and time.perf_counter() - saved > SAVE_SECONDS:
             content = {"rows": rows, "backend": choose_backend(backend)}
             checkpoints.save(checkpoint, content)
             saved = time.perf_counter()
+    best = max(rows, key=lambda row: row["val_accuracy"])
     if best_estimator is None:
         candidate = {name: best[name] for name in grid[0]}
         _, best_estimator = _try(train, val, candidate, kernel, backend)

@@ -183,8 +183,10 @@ def q1a(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for values, _ in reports.groupby(Q1A_KEYS, sort=False):
         configuration = dict(zip(Q1A_KEYS, values, strict=True))
-        row = {"Dataset": title(values[0]), "Batch": values[1], "Optimizer": title(values[2]),
-               "Rate": f"{values[3]:g}"}  # fmt: skip
+        row: dict[Any, Any] = {
+            "Dataset": title(values[0]), "Batch": values[1], "Optimizer": title(values[2]),
+            "Rate": f"{values[3]:g}",
+        }  # fmt: skip
         for model in MODELS:
             told = select(reports, model=model, **configuration).set_index("report")["accuracy_pct"]
             here = trained(runs, model=model, **configuration)
@@ -271,7 +273,7 @@ def q1b(runs: pd.DataFrame) -> pd.DataFrame:
 
 def q2(runs: pd.DataFrame) -> pd.DataFrame:
     """Lay out Q2: accuracy (per cent), training time (s) and multiply-adds (G) of every row."""
-    rows = []
+    rows: list[dict[Any, str]] = []
     for told in published("q2").to_dict("records"):
         size = 28 if told["report"] == "A" else 224
         wanted = {"device": told["device"], "model": told["model"], "input_size": size}
