@@ -137,11 +137,20 @@ def report(suite: str | None, pdf: Path | None) -> None:
 @main.command()
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
-def compare(first: Path, second: Path) -> None:
+@click.option("--html", "page", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write a page of both, with pictures, instead.")  # fmt: skip
+def compare(first: Path, second: Path, page: Path | None) -> None:
     """Show how two runs differ: notebooks or records FIRST and SECOND."""
     from mlops_lib import record, tables
 
-    click.echo(tables.compare(record.read(first), record.read(second)).to_string())
+    runs = record.read(first), record.read(second)
+    if page is None:
+        click.echo(tables.compare(*runs).to_string())
+        return
+    from mlops_lib import comparison
+
+    record.write_text(comparison.page(*runs), page)
+    click.echo(f"{page} written")
 
 
 @main.command()

@@ -101,3 +101,11 @@ def test_compare_shows_what_differs(mlops, smoke):
     text = mlops("compare", str(adam.notebook), str(sgd.record)).output
     assert "parameters.optimizer" in text
     assert "parameters.lr" not in text
+
+
+def test_compare_writes_a_page(mlops, smoke, tmp_path):
+    adam, sgd = (str(outcome.slot.record) for outcome in smoke[:2])
+    file = tmp_path / "new" / "both.html"
+    done = mlops("compare", adam, sgd, "--html", str(file))
+    assert done.output == f"{file} written\n"
+    assert "parameters.optimizer" in file.read_text()
