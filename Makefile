@@ -4,15 +4,17 @@
 PYTHON ?= python3
 SUITE ?= quick
 BIN := .venv/bin
+ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 SHELL := /bin/bash -o pipefail
 INSTALL = $(BIN)/pip install --disable-pip-version-check -r requirements.txt
 # In a log, a line for each package instead of pip's ten.
 SUMMARY = s/^Collecting \([^ ]*\).*/  fetching \1/p; s/^Installing coll.*/  installing them all/p
 
-.PHONY: help report pdf test lint bench lock clean
+.PHONY: help report lab pdf test lint stripped bench lock clean
 
 help:
 	@echo "make report   environment, data, the suite '$(SUITE)', the book"
+	@echo "make lab      environment, JupyterLab with the templates; LAB=--no-browser: its options"
 	@echo "make pdf      the book as book/_build/book.pdf (needs Chromium)"
 	@echo "make test     environment, all tests"
 	@echo "make lint     static checks"
@@ -25,6 +27,10 @@ report: .venv/ready
 	@$(BIN)/mlops run $(SUITE)
 	@$(BIN)/mlops report --suite $(SUITE)
 
+lab: .venv/ready
+	PATH="$(CURDIR)/$(BIN):$$PATH" JUPYTER_CONFIG_PATH=$(CURDIR)/.jupyter \
+	  jupyter lab --LabApp.default_url=/lab/tree/book $(ROOT) $(LAB)
+
 pdf: .venv/ready
 	@$(BIN)/mlops report --pdf book/_build/book.pdf
 
@@ -35,6 +41,14 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
+	@$(MAKE) -s stripped
+
+# The templates as git would commit them: without outputs.
+stripped:
+	@for name in q1a q1b q2; do \
+	  git show ":book/$$name.ipynb" | $(BIN)/nbstripout --keep-id --verify \
+	    || { echo "book/$$name.ipynb is to be committed with outputs"; exit 1; }; done
 
 bench: .venv/ready
 	@grep -v '^-e' requirements.txt > .venv/pins.txt
@@ -48,6 +62,7 @@ bench: .venv/ready
 	@echo "== installing the environment into .venv: about 6 GB and 2 minutes, once =="
 	@$(PYTHON) -m venv .venv
 	@if [ -t 1 ]; then $(INSTALL); else $(INSTALL) | sed -un '$(SUMMARY)'; fi
+	@! [ -e .git ] || git config include.path ../.gitconfig
 	@touch $@
 
 lock: .venv/ready
@@ -57,5 +72,7 @@ lock: .venv/ready
 	    --no-annotate --no-header pyproject.toml; } > requirements.new
 	mv requirements.new requirements.txt
 
+# Filters need the environment: without it, git takes notebooks as they are.
 clean:
+	-@[ ! -e .git ] || git config --unset include.path
 	rm -rf .venv book/_build

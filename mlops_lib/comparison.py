@@ -58,7 +58,7 @@ def _names(run: Record) -> tuple[str, ...]:
 
 
 def _table(table: pd.DataFrame) -> str:
-    return table.to_html(border=0, justify="left", na_rep="")
+    return table.to_html(border=0, justify="left", na_rep="", index_names=False)
 
 
 def _matrix(side: str, run: Record) -> str:
