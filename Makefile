@@ -4,6 +4,8 @@
 PYTHON ?= python3
 SUITE ?= quick
 BIN := .venv/bin
+INCLUDED := ^\.\./\.gitconfig$$
+# JupyterLab asks for it where the user is root, as in containers.
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 SHELL := /bin/bash -o pipefail
 INSTALL = $(BIN)/pip install --disable-pip-version-check -r requirements.txt
@@ -62,7 +64,7 @@ bench: .venv/ready
 	@echo "== installing the environment into .venv: about 6 GB and 2 minutes, once =="
 	@$(PYTHON) -m venv .venv
 	@if [ -t 1 ]; then $(INSTALL); else $(INSTALL) | sed -un '$(SUMMARY)'; fi
-	@! [ -e .git ] || git config include.path ../.gitconfig
+	@[ ! -e .git ] || git config --replace-all include.path ../.gitconfig '$(INCLUDED)' || true
 	@touch $@
 
 lock: .venv/ready
@@ -74,5 +76,5 @@ lock: .venv/ready
 
 # Filters need the environment: without it, git takes notebooks as they are.
 clean:
-	-@[ ! -e .git ] || git config --unset include.path
+	@[ ! -e .git ] || git config --unset include.path '$(INCLUDED)' || true
 	rm -rf .venv book/_build
