@@ -94,14 +94,15 @@ def page(lab):
 
 def test_git_sees_the_changed_value_alone(project, lab, page):
     page.goto(lab("book/q1a.ipynb"))
-    kernel = page.locator(".jp-NotebookPanel-toolbar .jp-Notebook-ExecutionIndicator")
-    expect(kernel).to_have_attribute("data-status", "idle", timeout=PAGE)
+    idle = page.get_by_role("button", name="Python 3 (ipykernel) | Idle")
+    expect(idle).to_be_visible(timeout=PAGE)  # before that, JupyterLab runs nothing
     page.get_by_text('"mnist"').dblclick()  # selects the word
     page.keyboard.type("digits")
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    expect(page.get_by_text("[1]:")).to_be_visible(timeout=PAGE)
     expect(page.get_by_text(re.compile(r"test accuracy \d"))).to_be_visible(timeout=RUN)
-    expect(kernel).to_have_attribute("data-status", "idle", timeout=PAGE)
+    expect(idle).to_be_visible(timeout=PAGE)
     page.keyboard.press("Control+s")
     notebook = project / "book" / "q1a.ipynb"
     end = time.monotonic() + START
