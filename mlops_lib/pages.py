@@ -26,7 +26,7 @@ from sphinx.transforms import SphinxTransform
 
 from mlops_lib import record, run, tables
 
-THEME = {"navbar_persistent": []}  # the sidebar has the search box
+THEME: dict[str, list[str]] = {"navbar_persistent": []}  # the sidebar has the search box
 METADATA = {
     "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},

@@ -69,20 +69,19 @@ def _fields(schema: dict[str, Any], prefix: str = "") -> Iterator[dict[str, str]
 
 def record_schema() -> dict[str, Any]:
     """Return the JSON Schema of a record: of each template with its parameters and results."""
-    kinds = [
-        create_model(
-            f"Record_{template}",
-            __base__=Record,
-            __doc__=Record.__doc__,
-            template=(Literal[template], ...),
-            parameters=(TEMPLATES[template], ...),
-            results=(RESULTS[template], ...),
-            environment=(Machine, ...),
-        )
-        for template in TEMPLATES
-    ]
-    record = Annotated[functools.reduce(operator.or_, kinds), Field(discriminator="template")]
-    return TypeAdapter(record).json_schema()
+    kinds: list[Any] = []
+    for template in TEMPLATES:
+        parts: dict[str, Any] = {
+            "template": Literal[template],
+            "parameters": TEMPLATES[template],
+            "results": RESULTS[template],
+            "environment": Machine,
+        }
+        fields = {name: (kind, ...) for name, kind in parts.items()}
+        named: Any = {"__base__": Record, "__doc__": Record.__doc__} | fields
+        kinds.append(create_model(f"Record_{template}", **named))
+    record: Any = Annotated[functools.reduce(operator.or_, kinds), Field(discriminator="template")]
+    return TypeAdapter[Any](record).json_schema()
 
 
 def allowed(schema: dict[str, Any]) -> str:

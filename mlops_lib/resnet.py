@@ -49,8 +49,9 @@ def build(
 
 def _with_inputs(conv: nn.Conv2d, in_channels: int) -> nn.Conv2d:
     """Return a new convolution like `conv`, with other input channels."""
+    like: Any = conv  # torch annotates its sizes as tuples of any length
     new = nn.Conv2d(
-        in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding,
+        in_channels, conv.out_channels, like.kernel_size, like.stride, like.padding,
         bias=conv.bias is not None,
     )  # fmt: skip
     nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")

@@ -44,8 +44,6 @@ class Scored(_Described):
     """Which test images were right: a bit for each, packed as numpy's `packbits` does, base64."""
     train_images: Count | None = None
     """How many images it was trained on."""
-    best: dict[str, Any] = {}
-    """Of a search: the candidate that was chosen."""
 
     @model_validator(mode="after")
     def _is_square(self) -> Scored:
@@ -71,6 +69,8 @@ class Epoch(_Described):
 class Trained(Scored):
     """The results of a ResNet."""
 
+    best: dict[str, Any] = {}
+    """Nothing: what a search chose, of the other template."""
     last_test_accuracy: Share | None = None
     """The same share with the weights of the last epoch."""
     epochs: list[Epoch] = []
