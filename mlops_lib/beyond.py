@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 
-from mlops_lib import data, flops, plots, record, resnet, tables
+from mlops_lib import data, flops, layouts, plots, record, resnet, tables
 from mlops_lib.plots import Picture
 
 NOT_YET = "Not run yet."
@@ -100,7 +100,7 @@ def front(runs: pd.DataFrame) -> HTML | Markdown:
     best = table[table["best"]]
     if best.empty:
         return Markdown(NOT_YET)
-    return tables.page(
+    return layouts.page(
         pd.DataFrame(
             {
                 "Dataset": best["dataset"],

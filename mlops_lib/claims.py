@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from mlops_lib import sources, stats, tables
+from mlops_lib import layouts, sources, stats, tables
 from mlops_lib.checks import (
     FAILS,
     HOLDS,
@@ -246,7 +246,7 @@ def momentum(runs: pd.DataFrame) -> Any:
                 runs, dataset=dataset, lr=lr, optimizer="sgd", model="resnet18", batch_size=16,
                 momentum=value, epochs=1,
             )  # fmt: skip
-            row[f"momentum {value:g}, one epoch"] = tables.cell(here)
+            row[f"momentum {value:g}, one epoch"] = layouts.cell(here)
         by_report = reports.set_index("report")["accuracy_pct"]
         rows.append(row | {f"report {name}": f"{by_report[name]:.2f}" for name in "AB"})
-    return tables.page(pd.DataFrame(rows).set_index(["Dataset", "Rate"]))
+    return layouts.page(pd.DataFrame(rows).set_index(["Dataset", "Rate"]))

@@ -24,7 +24,7 @@ from nbconvert.preprocessors.sanitize import SanitizeHTML
 from pydantic import BaseModel
 from sphinx.transforms import SphinxTransform
 
-from mlops_lib import record, run, tables
+from mlops_lib import layouts, record, run
 
 THEME: dict[str, list[str]] = {"navbar_persistent": []}  # the sidebar has the search box
 METADATA = {
@@ -89,7 +89,7 @@ def _signature(found: Any) -> tuple[str, None] | None:
 
 
 def _read(env: Any, name: str, source: list[str]) -> None:
-    if name.startswith(tables.RUN_PAGES):
+    if name.startswith(layouts.RUN_PAGES):
         content = nbformat.reads(source[0], 4)
         path = Path(env.doc2path(name))
         with suppress(record.RecordError):  # a failed run: its page shows how far it came

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pandas as pd
 from IPython.display import HTML, Markdown
 
-from mlops_lib import hardware, kernels, record, tables
+from mlops_lib import hardware, kernels, layouts, record, tables
 from mlops_lib.kernels import Share
 from mlops_lib.params import TEMPLATES, ParameterError, nearest
 from mlops_lib.record import BOOK, Record
@@ -88,7 +88,7 @@ def failures_page() -> HTML | Markdown:
     failed = failures()
     if failed.empty:
         return Markdown("None: every notebook that is there has its record.")
-    return tables.page(failed.set_index("run"))
+    return layouts.page(failed.set_index("run"))
 
 
 def failure(notebook: Path) -> tuple[str, str]:

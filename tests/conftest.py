@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlops_lib import grid, run, suite
+from mlops_lib import grid, record, run, suite, tables
 
 os.environ["MLOPS_CHECKPOINTS"] = tempfile.mkdtemp(prefix="mlops-checkpoints-")
 PROJECT = Path(__file__).resolve().parents[1]
@@ -32,6 +32,18 @@ def small():
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (60, 28, 28), dtype=np.uint8)
     return images, np.arange(60, dtype=np.int64) % 10
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Return a function that writes records and loads them as a table."""
+
+    def write_and_load(*records):
+        for number, run in enumerate(records):
+            record.write(run, tmp_path / "suite" / run.template / f"{number}.json")
+        return tables.load(tmp_path)
+
+    return write_and_load
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@ import re
 import pandas as pd
 import pytest
 
-from mlops_lib import claims, record, sources, tables
+from mlops_lib import claims, layouts, record, sources, tables
 
 DECIMALS = re.compile(r"\d+\.\d{2,}")
 CODE = re.compile(r"^```\{code-cell\}.*?^```", re.MULTILINE | re.DOTALL)
@@ -75,7 +75,7 @@ def test_a_changed_record_changes_table_verdict_and_sentence(folder):
     assert before.verdict == "holds"
     assert "ahead in 8 of 8 pairs" in before.says
     assert before.p_holm >= 2 / 2**8
-    cells = tables.q1a(tables.load(folder)).to_string()
+    cells = layouts.q1a(tables.load(folder)).to_string()
     headline = claims.headline(claims.judge(tables.load(folder)))
     (path,) = [
         path for path, run in tables.records(folder).items()
@@ -86,7 +86,7 @@ def test_a_changed_record_changes_table_verdict_and_sentence(folder):
     after = ours(folder, "A1")
     assert after.verdict == "mixed"
     assert "ahead in 7 of 8 pairs, behind in 1" in after.says
-    assert tables.q1a(tables.load(folder)).to_string() != cells
+    assert layouts.q1a(tables.load(folder)).to_string() != cells
     assert claims.headline(claims.judge(tables.load(folder))) != headline
 
 

@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from papermill.translators import PythonTranslator
 
-from mlops_lib import beyond, claims, data, headlines, record, sources, suite, tables
+from mlops_lib import beyond, claims, data, headlines, layouts, record, sources, suite, tables
 from mlops_lib.params import TEMPLATES, ParameterError, shown
 
 EXAMPLES = settings(
@@ -361,8 +361,8 @@ def assert_is_refused_or_shown(path, content):
     record.write(made, path.with_suffix(".json"))
     assert record.read(path.with_suffix(".json")).model_dump() == made.model_dump(mode="json")
     runs = tables.load(path.parents[2])
-    pages = [made._repr_mimebundle_()["text/html"], tables.overview(runs).data]
-    pages += [tables.page(table(runs)).data for table in (tables.q1a, tables.q1b, tables.q2)]
+    pages = [made._repr_mimebundle_()["text/html"], layouts.overview(runs).data]
+    pages += [layouts.page(table(runs)).data for table in (layouts.q1a, layouts.q1b, layouts.q2)]
     pages += [f(runs).data for f in (headlines.q1a, headlines.q1b, headlines.q2)]
     assert headlines.overview(runs)["runs"] == "1"  # text, which Sphinx escapes
     sources.every(runs)

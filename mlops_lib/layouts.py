@@ -1,0 +1,240 @@
+"""The result pages' tables and what their figures show: DataFrames and HTML."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from typing import Any
+
+import pandas as pd
+from IPython.display import HTML
+
+from mlops_lib.stats import differ
+from mlops_lib.tables import (
+    MODELS,
+    NOT_RUN,
+    NOT_STATED,
+    PUBLISHED_EPOCHS,
+    Q1A_KEYS,
+    accuracy_interval,
+    accuracy_text,
+    extent,
+    fullest,
+    images_right,
+    published,
+    select,
+    title,
+    trained,
+)
+
+RUN_PAGES = "runs/"  # where the book has them
+LINK = re.compile(rf"\[([^\]]+)\]\(({RUN_PAGES}[^()]+)\)")
+LINK_SIGN = "↗"
+UNSHARED = 0.8  # of the processor time its threads could get, what a run alone gets at least
+
+
+def page(table: pd.DataFrame, wrap: bool = False) -> HTML:
+    """Return a table as a page shows it: escaped, nothing cut off, a line for each part (`;`).
+
+    A cell's `[text](runs/…)` is a link to a run's page. `wrap` lets long texts take several lines.
+    In the book, its columns sort by a click.
+    """
+    if not isinstance(table.index, pd.RangeIndex):
+        table = table.reset_index()
+    classes = "sortable wrapped" if wrap else "sortable"
+    shown = table.map(_page_text).to_html(
+        escape=False, border=0, justify="left", index=False, classes=classes
+    )
+    return HTML(shown)
+
+
+def _page_text(value: Any) -> str:
+    text = "<br>".join(map(html.escape, str(value).split("; ")))
+    return LINK.sub(r'<a href="\2.html">\1</a>', text)
+
+
+def _link(run: Any, text: str) -> str:
+    """Return a link to a run's page, as `page` takes it."""
+    return f"[{text}]({RUN_PAGES}{run['page']})"
+
+
+def cell(runs: pd.DataFrame, published_epochs: int | None = None) -> str:
+    """Return what a table says of the runs of one configuration: the fullest, or `not run`."""
+    runs = fullest(runs)
+    if runs.empty:
+        return NOT_RUN
+    if len(runs) > 1:
+        accuracy = 100 * runs["test_accuracy"]
+        text = f"{accuracy.mean():.2f} ± {accuracy.std():.2f} (n={len(runs)})"
+    else:
+        text = accuracy_text(runs.iloc[0])
+    less = extent(runs.iloc[0], published_epochs)
+    links = " ".join(_link(run, LINK_SIGN) for run in runs.to_dict("records"))
+    return f"{text} {links}; {less}" if less else f"{text} {links}"
+
+
+def q1a(runs: pd.DataFrame) -> pd.DataFrame:
+    """Lay out Q1(a) as the reports do, each cell beside what was measured here, in per cent."""
+    reports = published("q1a")
+    rows = []
+    for values, _ in reports.groupby(Q1A_KEYS, sort=False):
+        configuration = dict(zip(Q1A_KEYS, values, strict=True))
+        row: dict[Any, Any] = {
+            "Dataset": title(values[0]), "Batch": values[1], "Optimizer": title(values[2]),
+            "Rate": f"{values[3]:g}",
+        }  # fmt: skip
+        for model in MODELS:
+            told = select(reports, model=model, **configuration).set_index("report")["accuracy_pct"]
+            here = trained(runs, model=model, **configuration)
+            for report in "AB":
+                row[title(model), report] = told_text(told[report], here, values[0])
+            row[title(model), "measured here"] = cell(here, PUBLISHED_EPOCHS[values[0]])
+        rows.append(row)
+    return _two_level(rows, ["Dataset", "Batch", "Optimizer", "Rate"])
+
+
+def told_text(told: float, here: pd.DataFrame, dataset: str) -> str:
+    """Return `98.00 (+0.42*)`: a published accuracy and what it has over the measured one.
+
+    The star: by more than the sampling of the test images explains (two proportions, 5 %). Without
+    a run of all published epochs and images, the published accuracy alone.
+    """
+    here = fullest(here)
+    if here.empty or extent(here.iloc[0], PUBLISHED_EPOCHS[dataset]):
+        return f"{told:.2f}"
+    measured = here["test_accuracy"].mean()
+    star = "*" if differ(told / 100, measured, images_right(here.iloc[0])[1]) else ""
+    return f"{told:.2f} ({told - 100 * measured:+.2f}{star})"
+
+
+def q1b(runs: pd.DataFrame) -> pd.DataFrame:
+    """Lay out Q1(b): accuracy in per cent and fitting time in seconds, reports and measured."""
+    reports = published("q1b")
+    rows = []
+    for (dataset, kernel), _ in reports.groupby(["dataset", "kernel"], sort=False):
+        row: dict[Any, str] = {"Dataset": title(dataset), "Kernel": title(kernel)}
+        for report in "AB":
+            told = select(reports, dataset=dataset, kernel=kernel, report=report).iloc[0]
+            row[f"Report {report}", "accuracy"] = f"{told['accuracy_pct']:.2f}"
+            row[f"Report {report}", "fit (s)"] = f"{told['train_time_ms'] / 1000:.1f}"
+            row[f"Report {report}", "C"] = f"{told['C']:g}"
+        here = fullest(select(runs, template="q1b", dataset=dataset, kernel=kernel))
+        row["Measured here", "accuracy"] = cell(here)
+        row["Measured here", "fit (s)"] = (
+            NOT_RUN if here.empty else f"{here['fit_seconds'].iloc[0]:.1f}"
+        )
+        row["Measured here", "C"] = NOT_RUN if here.empty else f"{here['best_C'].iloc[0]:g}"
+        rows.append(row)
+    return _two_level(rows, ["Dataset", "Kernel"])
+
+
+def q2(runs: pd.DataFrame) -> pd.DataFrame:
+    """Lay out Q2: accuracy (per cent), training time (s) and multiply-adds (G) of every row."""
+    rows: list[dict[Any, str]] = []
+    for told in published("q2").to_dict("records"):
+        size = 28 if told["report"] == "A" else 224
+        wanted = {"device": told["device"], "model": told["model"], "input_size": size}
+        if told["report"] == "A":
+            wanted |= {name: told[name] for name in ("batch_size", "optimizer", "lr")}
+        here = fullest(select(runs, template="q2", dataset="fashion_mnist", **wanted))
+        rows.append(
+            {
+                "Report": told["report"],
+                "Device": title(told["device"]),
+                "Model": title(told["model"]),
+                "Optimizer": NOT_STATED if pd.isna(told["optimizer"]) else title(told["optimizer"]),
+                "Image": f"{size}x{size}",
+                ("Published", "accuracy"): f"{told['accuracy_pct']:.2f}",
+                ("Published", "training (s)"): f"{told['train_time_ms'] / 1000:,.0f}",
+                ("Published", "GFLOPs"): f"{told['gflops']:g}",
+                ("Measured here", "accuracy"): cell(here),
+                **_measured_speed(here),
+            }
+        )
+    return _two_level(rows, ["Report", "Device", "Model", "Optimizer", "Image"])
+
+
+def _measured_speed(here: pd.DataFrame) -> dict[tuple[str, str], str]:
+    forms = {
+        "training (s)": ("train_seconds", "{:,.0f}", 1),
+        "images/s": ("images_per_second", "{:,.0f}", 1),
+        "GFLOPs": ("flops", "{:.3f}", 1e-9),
+        "share of peak": ("peak_share", "{:.1%}", 1),
+    }
+    return {
+        ("Measured here", column): NOT_RUN
+        if here.empty
+        else form.format(here[name].iloc[0] * factor)
+        for column, (name, form, factor) in forms.items()
+    }
+
+
+def _two_level(rows: list[dict], index: list[str]) -> pd.DataFrame:
+    table = pd.DataFrame(rows).set_index(index)
+    table.columns = pd.MultiIndex.from_tuples(table.columns)
+    return table
+
+
+def overview(runs: pd.DataFrame, template: str | None = None) -> HTML:
+    """Return one row a run: what was run, on how much, accuracy, time, and the run's page."""
+    columns = ["Run", "Suite", "Training images", "Accuracy (%)", "Training (s)", "Device"]
+    rows = []
+    for run in (select(runs, template=template) if template else runs).to_dict("records"):
+        values = [
+            _link(run, run["title"]),
+            run["suite"],
+            f"{run['train_images']:,.0f}",
+            accuracy_text(run),
+            _time_text(run),
+            run["device_name"],
+        ]
+        rows.append(dict(zip(columns, values, strict=True)))
+    return page(pd.DataFrame(rows or [dict.fromkeys(columns, NOT_RUN)]))
+
+
+def _time_text(run: dict[str, Any]) -> str:
+    """Return the training time of a run; in brackets where other work took the processor."""
+    name = "fit" if run["template"] == "q1b" else "train"
+    seconds = run[f"{name}_seconds"]
+    used, threads = (run.get(key) or math.nan for key in (f"{name}_cpu_seconds", "threads"))
+    shared = run["device"] == "cpu" and used < UNSHARED * seconds * threads
+    return f"({seconds:,.1f})" if shared else f"{seconds:,.1f}"
+
+
+def q1a_long(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return Q1(a) as one row an accuracy: dataset, model, configuration, source, low, high."""
+    rows = []
+    for told in published("q1a").to_dict("records"):
+        rows.append(_point(told, f"report {told['report']}", told["accuracy_pct"]))
+        here = fullest(trained(runs, **{name: told[name] for name in ("model", *Q1A_KEYS)}))
+        if told["report"] == "A" and not here.empty:
+            rows.append(_point(told, "measured here", *accuracy_interval(here.iloc[0])))
+    return pd.DataFrame(rows)
+
+
+def _point(told: dict[str, Any], source: str, accuracy: float, *interval: float) -> dict[str, Any]:
+    low, high = interval or (accuracy, accuracy)
+    return {
+        "dataset": title(told["dataset"]),
+        "model": title(told["model"]),
+        "configuration": f"{title(told['optimizer'])} {told['lr']:g}, batch {told['batch_size']}",
+        "source": source,
+        "accuracy": accuracy,
+        "low": low,
+        "high": high,
+    }
+
+
+def speeds(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return run, device and training images per second of every run of Q2."""
+    here = select(runs, template="q2")
+    if here.empty:
+        return pd.DataFrame(columns=["run", "device", "images_per_second"])
+    return pd.DataFrame(
+        {
+            "run": here["title"] + here["input_size"].map(", {0:.0f}x{0:.0f}".format),
+            "device": here["device"].map(title),
+            "images_per_second": here["images_per_second"],
+        }
+    )

@@ -1,0 +1,106 @@
+import pandas as pd
+from test_tables import make
+
+from mlops_lib import headlines, layouts, tables
+
+
+def test_without_runs_every_cell_says_not_run(runs):
+    empty = runs()
+    for table, columns in (
+        (layouts.q1a(empty), 2),
+        (layouts.q1b(empty), 3),
+        (layouts.q2(empty), 5),
+    ):
+        assert (table == tables.NOT_RUN).to_numpy().sum() == columns * len(table)
+        assert not table.isna().any(axis=None)
+    assert headlines.overview(empty)["best_mnist"] == tables.NOT_RUN
+    assert tables.NOT_RUN in layouts.overview(empty).data
+    for finding in (headlines.q1a, headlines.q1b, headlines.q2):
+        assert tables.NOT_RUN in finding(empty).data
+
+
+def test_tables_have_a_row_for_each_published_configuration(runs):
+    empty = runs()
+    assert len(layouts.q1a(empty)) == 16
+    assert len(layouts.q1b(empty)) == 4
+    assert len(layouts.q2(empty)) == 12
+
+
+def test_a_run_fills_its_cell_and_no_other(runs):
+    table = layouts.q1a(runs(make(optimizer="sgd", lr=1e-4, batch_size=16, epochs=5)))
+    cells = table[("ResNet-18", "measured here")]
+    assert cells["MNIST", 16, "SGD", "0.0001"] == "98.57 (98.36–98.76) [↗](runs/suite/q1a/0)"
+    assert (cells == tables.NOT_RUN).sum() == 15
+    assert (table[("ResNet-50", "measured here")] == tables.NOT_RUN).all()
+    assert table[("ResNet-18", "A")]["MNIST", 16, "SGD", "0.0001"] == "98.40 (-0.17)"
+    assert table[("ResNet-18", "B")]["MNIST", 16, "SGD", "0.0001"] == "97.70 (-0.87*)"
+    assert table[("ResNet-18", "A")]["MNIST", 32, "SGD", "0.0001"] == "98.30"
+
+
+def test_a_shorter_run_says_so(runs):
+    table = layouts.q1a(runs(make(train_images=9000, batch_size=16)))
+    assert "(" not in table[("ResNet-18", "A")]["MNIST", 16, "Adam", "0.001"]
+    cell = table[("ResNet-18", "measured here")]["MNIST", 16, "Adam", "0.001"]
+    assert cell.endswith("; 1 epoch of 5, 9,000 images of 49,000")
+
+
+def test_the_fullest_run_is_shown_and_seeds_are_averaged(runs):
+    small = make(right=14_000, train_images=100)
+    table = runs(small, make(right=13_860, seed=0), make(right=13_720, seed=1))
+    here = tables.fullest(table)
+    assert sorted(here["seed"]) == [0, 1]
+    assert layouts.cell(table).startswith("98.50 ± 0.71 (n=2)")
+
+
+def test_svm_and_device_rows(runs):
+    table = runs(
+        make("q1b", kernel="poly", right=13_500),
+        make("q2", environment={"device": "cpu"}, device="cpu", optimizer="sgd", batch_size=16),
+        make("q2", environment={"device": "cuda"}, optimizer="sgd", batch_size=16,
+             results={"images_per_second": 8000.0}),
+    )  # fmt: skip
+    svm = layouts.q1b(table).loc[("MNIST", "polynomial")]
+    assert svm["Measured here", "accuracy"].startswith("96.43")
+    assert svm["Measured here", "fit (s)"] == "12.5"
+    speed = layouts.q2(table).loc[("A", "GPU", "ResNet-18", "SGD", "28x28")]
+    assert speed["Measured here", "images/s"] == "8,000"
+    assert headlines.overview(table)["gpu_ratio"].startswith("10.0 to 10.0 times")
+
+
+def test_runs_of_one_question_alone_are_enough(runs):
+    table = runs(make("q1b", right=13_500))
+    assert layouts.q1b(table).loc[("MNIST", "RBF")]["Measured here", "accuracy"].startswith("96.43")
+    assert (layouts.q1a(table)[("ResNet-18", "measured here")] == tables.NOT_RUN).all()
+    assert headlines.overview(table)["best_svm_mnist"].startswith("96.43")
+
+
+def test_links_and_titles_are_escaped(runs):
+    table = runs(make())
+    table["title"] = table["suite"] = table["device_name"] = "<script>"
+    assert "<script>" not in layouts.overview(table).data
+    assert '<a href="runs/suite/q1a/0.html">' in layouts.overview(table).data
+
+
+def test_a_time_beside_other_work_is_in_brackets(runs):
+    machine = {"threads": 2}
+    records = [
+        make(results={"train_seconds": 50.0, "train_cpu_seconds": 95.0}, environment=machine),
+        make(results={"train_seconds": 60.0, "train_cpu_seconds": 65.0}, environment=machine),
+        make("q1b", results={"fit_seconds": 70.0}),
+    ]
+    page = layouts.overview(runs(*records)).data
+    assert [text in page for text in (">50.0<", ">(60.0)<", ">70.0<")] == [True] * 3
+
+
+def test_points_of_the_figure_have_intervals_where_measured(runs):
+    points = layouts.q1a_long(runs(make(batch_size=32)))
+    assert len(points) == 65
+    measured = points[points.source == "measured here"].iloc[0]
+    assert measured.low < measured.accuracy < measured.high
+
+
+def test_a_page_shows_cells_whole_and_escaped():
+    table = layouts.page(pd.DataFrame({"a": ["<b>" + "x" * 60 + "; second"]}))
+    assert "&lt;b&gt;" + "x" * 60 in table.data
+    assert "<br>" in table.data
+    assert "<b>" not in table.data
