@@ -39,8 +39,8 @@ def runs(tmp_path):
     """Return a function that writes records and loads them as a table."""
 
     def write_and_load(*records):
-        for number, run in enumerate(records):
-            record.write(run, tmp_path / "suite" / run.template / f"{number}.json")
+        for number, made in enumerate(records):
+            record.write(made, tmp_path / "suite" / made.template / f"{number}.json")
         return tables.load(tmp_path)
 
     return write_and_load
