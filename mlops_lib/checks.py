@@ -182,8 +182,13 @@ def over_svms(source: Source) -> Evidence:
 
 def svm_time(source: Source) -> Evidence:
     """Check that the slowest SVM fits in half the time of the fastest ResNet."""
-    resnets = [*source.q2.get("seconds", ()), *source.q1a.get("train_seconds", ())]
-    svms = list(source.q1b.get("seconds", ()))
+    resnets, svms = (
+        [seconds for seconds in times if not math.isnan(seconds)]
+        for times in (
+            [*source.q2.get("seconds", ()), *source.q1a.get("train_seconds", ())],
+            source.q1b.get("seconds", ()),
+        )
+    )
     if not resnets or not svms:
         return Evidence(UNKNOWN, "no fitting time beside a training time")
     says = f"SVMs took {_range(svms)} s to fit, ResNets {_range(resnets)} s to train"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import math
 import re
 from typing import Any
 
@@ -31,7 +30,6 @@ from mlops_lib.tables import (
 RUN_PAGES = "runs/"  # where the book has them
 LINK = re.compile(rf"\[([^\]]+)\]\(({RUN_PAGES}[^()]+)\)")
 LINK_SIGN = "↗"
-UNSHARED = 0.8  # of the processor time its threads could get, what a run alone gets at least
 
 
 def page(table: pd.DataFrame, wrap: bool = False) -> HTML:
@@ -122,7 +120,7 @@ def q1b(runs: pd.DataFrame) -> pd.DataFrame:
         here = fullest(select(runs, template="q1b", dataset=dataset, kernel=kernel))
         row["Measured here", "accuracy"] = cell(here)
         row["Measured here", "fit (s)"] = (
-            NOT_RUN if here.empty else f"{here['fit_seconds'].iloc[0]:.1f}"
+            NOT_RUN if here.empty else _time_text(here.iloc[0].to_dict())
         )
         row["Measured here", "C"] = NOT_RUN if here.empty else f"{here['best_C'].iloc[0]:g}"
         rows.append(row)
@@ -195,11 +193,8 @@ def overview(runs: pd.DataFrame, template: str | None = None) -> HTML:
 
 def _time_text(run: dict[str, Any]) -> str:
     """Return the training time of a run; in brackets where other work took the processor."""
-    name = "fit" if run["template"] == "q1b" else "train"
-    seconds = run[f"{name}_seconds"]
-    used, threads = (run.get(key) or math.nan for key in (f"{name}_cpu_seconds", "threads"))
-    shared = run["device"] == "cpu" and used < UNSHARED * seconds * threads
-    return f"({seconds:,.1f})" if shared else f"{seconds:,.1f}"
+    text = f"{run['seconds']:,.1f}"
+    return text if run["alone"] else f"({text})"
 
 
 def q1a_long(runs: pd.DataFrame) -> pd.DataFrame:

@@ -49,9 +49,8 @@ def fields(model: type[BaseModel]) -> pd.DataFrame:
 
 
 def _named(table: pd.DataFrame) -> pd.DataFrame:
-    """Make the first column the index, named in the row of the others."""
-    first = table.columns[0]
-    return table.set_index(first).rename_axis(index=None, columns=first)
+    """Make the first column the index."""
+    return table.set_index(table.columns[0])
 
 
 def _fields(schema: dict[str, Any], prefix: str = "") -> Iterator[dict[str, str]]:

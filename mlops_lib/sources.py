@@ -71,11 +71,14 @@ def ours(runs: pd.DataFrame) -> Source:
     q1b = pd.DataFrame(searched, columns=None if searched else ["dataset", "kernel"])
     if searched:
         q1b = q1b.assign(
-            accuracy_pct=100 * q1b["test_accuracy"], seconds=q1b["fit_seconds"], C=q1b["best_C"]
+            accuracy_pct=100 * q1b["test_accuracy"],
+            seconds=q1b["seconds"].where(q1b["alone"]),
+            C=q1b["best_C"],
         )
     if len(q2):
         # Runs may differ in length: seconds for the same images.
-        q2 = q2.assign(seconds=49_000 / q2["images_per_second"], gflops=q2["flops"] / 1e9)
+        seconds = (49_000 / q2["images_per_second"]).where(q2["alone"])
+        q2 = q2.assign(seconds=seconds, gflops=q2["flops"] / 1e9)
     return Source(
         SOURCES[2], pd.DataFrame(trained, columns=None if trained else PAIR_KEYS), q1b, q2
     )
@@ -85,13 +88,16 @@ def _configuration(here: pd.DataFrame) -> dict[str, Any]:
     """Return one row for the runs of a configuration: means over seeds."""
     return here.iloc[0].to_dict() | {
         "accuracy_pct": 100 * here["test_accuracy"].mean(),
-        "train_seconds": float(here["train_seconds"].mean()),
-        **pd.DataFrame([_history(epochs) for epochs in here["history"]]).mean().to_dict(),
+        "train_seconds": float(here["seconds"].where(here["alone"]).mean()),
+        **pd.DataFrame(list(map(_history, here["history"], here["alone"]))).mean().to_dict(),
     }
 
 
-def _history(epochs: list[dict[str, Any]]) -> dict[str, float]:
-    """Return what the epochs of one run say, nan where they can't."""
+def _history(epochs: list[dict[str, Any]], alone: bool) -> dict[str, float]:
+    """Return what the epochs of one run say, nan where they can't.
+
+    `alone`: their times can be compared.
+    """
     if not epochs:
         return dict.fromkeys(("first_epoch_pct", "wobble_pct", "epoch_seconds"), math.nan)
     accuracy = 100 * pd.Series([epoch["val_accuracy"] for epoch in epochs])
@@ -100,7 +106,7 @@ def _history(epochs: list[dict[str, Any]]) -> dict[str, float]:
         # How far it falls back from one epoch to the next, on average: 0 where it only rises.
         "wobble_pct": accuracy.diff().clip(upper=0).abs().mean(),
         # The fastest: a machine that does something else meanwhile only makes epochs slower.
-        "epoch_seconds": min(epoch["seconds"] for epoch in epochs),
+        "epoch_seconds": min(epoch["seconds"] for epoch in epochs) if alone else math.nan,
     }
 
 

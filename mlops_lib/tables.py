@@ -17,6 +17,7 @@ RUNS = record.BOOK / "runs"
 PUBLISHED = record.BOOK / "published"
 NOT_RUN = "not run"
 NOT_STATED = "not stated"
+ALONE = 0.8  # of the processor time that its threads could get, what a run alone gets at least
 PUBLISHED_EPOCHS = {"mnist": 5, "fashion_mnist": 10}  # report B; report A states none
 TWINS = ["model", "optimizer", "lr", "batch_size", "input_size", "in_channels"]
 Q1A_KEYS = ["dataset", "batch_size", "optimizer", "lr"]
@@ -80,6 +81,7 @@ def load(folder: Path | None = None) -> pd.DataFrame:
 def _row(run: Record, path: Path, folder: Path) -> dict[str, Any]:
     """Flatten a record; `epochs` is their number, `history` what was measured after each."""
     relative = path.relative_to(folder)
+    seconds, alone = _time(run)
     best = run.results.get("best", {})
     return {  # in this order: nothing that a record says takes the place of what follows it
         **run.environment,
@@ -91,11 +93,29 @@ def _row(run: Record, path: Path, folder: Path) -> dict[str, Any]:
         "device_name": run.environment["device_name"],
         "train_images": run.results.get("train_images") or run.parameters["train_size"] or 49_000,
         "duration_seconds": run.duration_seconds,
+        "seconds": seconds,
+        "alone": alone,
         "template": run.template,
         "suite": relative.parts[0],
         "page": relative.with_suffix("").as_posix(),
         "title": run_title(run.parameters),
     }
+
+
+def _time(run: Record) -> tuple[float, bool]:
+    """Return the seconds of training or fitting, and whether the processor did nothing else."""
+    name = "fit" if run.template == "q1b" else "train"
+    seconds = run.results[f"{name}_seconds"]
+    used = run.results.get(f"{name}_cpu_seconds")
+    threads = run.environment.get("threads")
+    if run.environment["device"] != "cpu" or used is None or threads is None:
+        return seconds, True
+    return seconds, used >= ALONE * seconds * threads
+
+
+def alone(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs whose time can be compared: the processor did nothing else meanwhile."""
+    return select(runs, alone=True)
 
 
 def select(runs: pd.DataFrame, **wanted: Any) -> pd.DataFrame:

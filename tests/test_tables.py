@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlops_lib import speed, tables
+from mlops_lib import beyond, sources, speed, tables
 from mlops_lib.params import TEMPLATES
 from mlops_lib.record import Record
 
@@ -95,3 +95,19 @@ def test_the_benchmark_says_what_falls_short(tmp_path):
     table = speed.benchmarks(path)
     assert table["wanted"].tolist() == ["at least 2.5", "at most 2"]
     assert table[""].tolist() == ["", "short"]
+
+
+@pytest.mark.parametrize(
+    ("device", "threads", "used", "alone"),
+    [("cpu", 2, 95.0, True), ("cpu", 2, 60.0, False), ("cuda", 16, 50.0, True),
+     ("cpu", 1, None, True), ("cpu", None, 1.0, True)],
+)  # fmt: skip
+def test_a_time_counts_where_the_processor_did_nothing_else(runs, device, threads, used, alone):
+    results = {"train_seconds": 50.0, "train_cpu_seconds": used}
+    machine = {"device": device, "device_name": "a device", "threads": threads}
+    table = runs(make(results=results, environment=machine, lr=1e-3, batch_size=32))
+    assert table["seconds"].item() == 50
+    assert len(tables.alone(table)) == alone
+    assert len(beyond.cost(table)) == alone
+    ours = sources.ours(table).q1a.iloc[0]
+    assert (ours["train_seconds"] == 50) == alone
