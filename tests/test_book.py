@@ -4,6 +4,7 @@ import re
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from mlops_lib import book, pages, record
 
@@ -77,3 +78,8 @@ def test_without_a_browser_a_pdf_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(book, "BROWSERS", ())
     with pytest.raises(book.BuildError, match="no browser"):
         book.pdf(tmp_path / "book.pdf", print)
+
+
+def test_the_repository_is_one_setting():
+    config = yaml.safe_load((record.PROJECT / "_config.yml").read_text())
+    assert config["repository"]["url"] in (record.BOOK / "reproduce.md").read_text()
