@@ -136,6 +136,7 @@ def q2(runs: pd.DataFrame) -> pd.DataFrame:
         if told["report"] == "A":
             wanted |= {name: told[name] for name in ("batch_size", "optimizer", "lr")}
         here = fullest(select(runs, template="q2", dataset="fashion_mnist", **wanted))
+        missing = f"{NOT_RUN}: needs a GPU" if told["device"] == "cuda" else NOT_RUN
         rows.append(
             {
                 "Report": told["report"],
@@ -146,14 +147,14 @@ def q2(runs: pd.DataFrame) -> pd.DataFrame:
                 ("Published", "accuracy"): f"{told['accuracy_pct']:.2f}",
                 ("Published", "training (s)"): f"{told['train_time_ms'] / 1000:,.0f}",
                 ("Published", "GFLOPs"): f"{told['gflops']:g}",
-                ("Measured here", "accuracy"): cell(here),
-                **_measured_speed(here),
+                ("Measured here", "accuracy"): cell(here) if len(here) else missing,
+                **_measured_speed(here, missing),
             }
         )
     return _two_level(rows, ["Report", "Device", "Model", "Optimizer", "Image"])
 
 
-def _measured_speed(here: pd.DataFrame) -> dict[tuple[str, str], str]:
+def _measured_speed(here: pd.DataFrame, missing: str) -> dict[tuple[str, str], str]:
     forms = {
         "training (s)": ("train_seconds", "{:,.0f}", 1),
         "images/s": ("images_per_second", "{:,.0f}", 1),
@@ -161,7 +162,7 @@ def _measured_speed(here: pd.DataFrame) -> dict[tuple[str, str], str]:
         "share of peak": ("peak_share", "{:.1%}", 1),
     }
     return {
-        ("Measured here", column): NOT_RUN
+        ("Measured here", column): missing
         if here.empty
         else form.format(here[name].iloc[0] * factor)
         for column, (name, form, factor) in forms.items()

@@ -11,7 +11,8 @@ def test_without_runs_every_cell_says_not_run(runs):
         (layouts.q1b(empty), 3),
         (layouts.q2(empty), 5),
     ):
-        assert (table == tables.NOT_RUN).to_numpy().sum() == columns * len(table)
+        said = table.map(lambda text: text.startswith(tables.NOT_RUN))
+        assert said.to_numpy().sum() == columns * len(table)
         assert not table.isna().any(axis=None)
     assert headlines.overview(empty)["best_mnist"] == tables.NOT_RUN
     assert tables.NOT_RUN in layouts.overview(empty).data
