@@ -18,9 +18,11 @@ from mlops_lib.record import Record
 from mlops_lib.run import Performed
 
 KILLS = 10
-# The mlops command with its runs in another folder.
+# The mlops command with its runs in another folder; it heeds an interrupt, which shells keep from
+# what they start in the background, tests included.
 RUNNER = (
-    "import sys; from pathlib import Path; from mlops_lib import cli, tables; "
+    "import signal, sys; from pathlib import Path; from mlops_lib import cli, tables; "
+    "signal.signal(signal.SIGINT, signal.default_int_handler); "
     "tables.RUNS = Path(sys.argv[1]); cli.main(sys.argv[2:])"
 )
 
