@@ -3,8 +3,10 @@
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from fnmatch import fnmatch
+from pathlib import Path
 
 import click
 import papermill.cli
@@ -114,6 +116,7 @@ def test_what_costs_nothing_runs(words):
 
 def test_papermill_explains_the_parameters_as_shown():
     (words,) = (words for words in shown("papermill") if "--help-notebook" in words)
+    words[0] = str(Path(sys.executable).with_name("papermill"))
     done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0
     assert all(name in done.stdout for name in TEMPLATES["q1a"].model_fields)
@@ -180,8 +183,7 @@ def test_the_verdicts_counted_are_those_of_the_claims():
 
 def test_a_commit_is_checked_as_by_make_lint():
     (local,) = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text())["repos"]
-    lint = subprocess.run(
-        ["make", "-n", "-o", ".venv/ready", "lint"], cwd=PROJECT, capture_output=True, text=True
-    )
+    command = ["make", "--no-print-directory", "-n", "-o", ".venv/ready", "lint"]
+    lint = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     entries = [hook["entry"] for hook in local["hooks"]]
     assert lint.stdout.splitlines()[: len(entries)] == entries
