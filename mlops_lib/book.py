@@ -30,9 +30,7 @@ def build(report: Callable[[str], None]) -> Path:
     Raises BuildError.
     """
     report("building the book: result pages are computed from the records …")
-    _jupyter_book(report)
-    if not INDEX.exists():
-        raise BuildError(f"the book could not be built ({LOG}): {INDEX} is not there")
+    _jupyter_book(report, INDEX)
     return INDEX
 
 
@@ -41,21 +39,28 @@ def pdf(target: Path, report: Callable[[str], None]) -> None:
 
     Raises BuildError, also where there is no Chromium.
     """
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
+    chromium = browser()
+    if chromium is None:
         raise BuildError(f"no browser to print with is installed: use {' or '.join(BROWSERS)}")
     report("building the book as one page, then printing it …")
     with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
-        contents = Path(folder, "_toc.yml")
+        contents, printed = Path(folder, "_toc.yml"), Path(folder, "book.pdf")
         contents.write_text(_without_runs((BOOK / "_toc.yml").read_text(encoding="utf-8")))
-        _jupyter_book(report, "--builder", "singlehtml", "--toc", contents, "--path-output", folder)
         page = Path(folder, "_build", "singlehtml", "index.html")
+        one_page = ("--builder", "singlehtml", "--toc", contents, "--path-output", folder)
+        _jupyter_book(report, page, *one_page)
         options = ["--headless", "--no-sandbox", "--no-pdf-header-footer", "--disable-gpu"]
         # Scripts make tables and menus of the page first.
-        command = [browser, *options, "--virtual-time-budget=20000", f"--print-to-pdf={target}"]
+        command = [chromium, *options, "--virtual-time-budget=20000", f"--print-to-pdf={printed}"]
         done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True)
-    if done.returncode or not target.exists():
-        raise BuildError(f"{browser} could not print the book: {done.stderr[-500:]}")
+        if done.returncode or not printed.exists():
+            raise BuildError(f"{chromium} could not print the book: {done.stderr[-500:]}")
+        shutil.copy(printed, target)
+
+
+def browser() -> str | None:
+    """Return the path of a Chromium, None where there is none."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def _without_runs(contents: str) -> str:
@@ -67,7 +72,8 @@ def _without_runs(contents: str) -> str:
     return yaml.safe_dump(toc)
 
 
-def _jupyter_book(report: Callable[[str], None], *options: str | Path) -> None:
+def _jupyter_book(report: Callable[[str], None], page: Path, *options: str | Path) -> None:
+    """Build the book's `page`; raise BuildError where it is not there afterwards."""
     LOG.parent.mkdir(parents=True, exist_ok=True)
     command = [Path(sys.executable).with_name("jupyter-book"), "build", BOOK, *options]
     with LOG.open("w", encoding="utf-8") as log:
@@ -76,5 +82,5 @@ def _jupyter_book(report: Callable[[str], None], *options: str | Path) -> None:
     for line in lines:
         if "WARNING" in line or "ERROR" in line:
             report(line)
-    if code:
+    if code or not page.exists():
         raise BuildError(f"the book could not be built ({LOG}): " + "\n".join(lines[-15:]))

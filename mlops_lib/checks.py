@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mlops_lib import record, stats, tables
-from mlops_lib.sources import PAIR_KEYS, Source, pairs
+from mlops_lib.sources import PAIR_KEYS, Source, pairs, whole
 
 Verdict = Literal["holds", "does not hold", "mixed", "not measured"]
 HOLDS: Verdict = "holds"
@@ -170,7 +170,7 @@ def _kernel_images(table: pd.DataFrame, dataset: str) -> str:
 
 def over_svms(source: Source) -> Evidence:
     """Check that every ResNet is ahead of the best SVM of its dataset."""
-    trained = _whole(source.q1a)
+    trained = whole(source.q1a)
     if source.q1b.empty or trained.empty:
         return Evidence(UNKNOWN, "no SVM beside a ResNet")
     best = source.q1b.groupby("dataset")["accuracy_pct"].max()
@@ -181,20 +181,12 @@ def over_svms(source: Source) -> Evidence:
     )
 
 
-def _whole(trained: pd.DataFrame) -> pd.DataFrame:
-    """Leave out trainings of fewer epochs than published; those of a report count as 0 epochs."""
-    if "epochs" not in trained:
-        return trained
-    published = trained["dataset"].map(tables.PUBLISHED_EPOCHS)
-    return trained[(trained["epochs"] == 0) | (trained["epochs"] >= published)]
-
-
 def svm_time(source: Source) -> Evidence:
     """Check that the slowest SVM fits in half the time of the fastest ResNet."""
     resnets, svms = (
         [seconds for seconds in times if not math.isnan(seconds)]
         for times in (
-            [*source.q2.get("seconds", ()), *_whole(source.q1a).get("train_seconds", ())],
+            [*source.q2.get("seconds", ()), *whole(source.q1a).get("train_seconds", ())],
             source.q1b.get("seconds", ()),
         )
     )

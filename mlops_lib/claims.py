@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
@@ -216,10 +215,8 @@ def sides(runs: pd.DataFrame) -> Markdown:
     ours = sources.ours(runs).q1a
     if ours.empty:
         return Markdown(f"{text} None of them has been run here yet.")
-    measured = ours.set_index(list(both.index.names))[["accuracy_pct", "epochs"]]
-    here = apart.join(measured, how="inner")
-    published = here.index.get_level_values("dataset").map(tables.PUBLISHED_EPOCHS)
-    whole = here[here["epochs"].to_numpy() >= np.asarray(published)]
+    measured = sources.whole(ours).set_index(list(both.index.names))[["accuracy_pct"]]
+    whole = apart.join(measured, how="inner")
     nearer_a = (whole["A"] - whole["accuracy_pct"]).abs() < (
         whole["B"] - whole["accuracy_pct"]
     ).abs()

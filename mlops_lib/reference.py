@@ -37,7 +37,7 @@ def parameters(template: str) -> pd.DataFrame:
         }
         for cell in inspect_notebook(str(template_path(template))).values()
     ]
-    return _named(pd.DataFrame(rows))
+    return pd.DataFrame(rows).set_index("Parameter")
 
 
 def fields(model: type[BaseModel]) -> pd.DataFrame:
@@ -45,12 +45,7 @@ def fields(model: type[BaseModel]) -> pd.DataFrame:
 
     Fields of what a field holds follow it, as `epochs.seconds`.
     """
-    return _named(pd.DataFrame(_fields(model.model_json_schema())))
-
-
-def _named(table: pd.DataFrame) -> pd.DataFrame:
-    """Make the first column the index."""
-    return table.set_index(table.columns[0])
+    return pd.DataFrame(_fields(model.model_json_schema())).set_index("Field")
 
 
 def _fields(schema: dict[str, Any], prefix: str = "") -> Iterator[dict[str, str]]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import sync_playwright
 
-from mlops_lib import grid, record, run, suite, tables
+from mlops_lib import book, grid, record, run, suite, tables
 
 os.environ["MLOPS_CHECKPOINTS"] = tempfile.mkdtemp(prefix="mlops-checkpoints-")
 PROJECT = Path(__file__).resolve().parents[1]
@@ -94,6 +95,19 @@ def _build_book(project, runs=None):
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     assert "WARNING" not in done.stdout + done.stderr
     return project / "book" / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Return the system's Chromium, driven by Playwright."""
+    if (chromium := book.browser()) is None:
+        pytest.skip("no Chromium here")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield started
+        started.close()
 
 
 @pytest.fixture(scope="session")

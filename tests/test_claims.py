@@ -3,7 +3,7 @@ import re
 import pandas as pd
 import pytest
 
-from mlops_lib import checks, claims, layouts, record, sources, tables
+from mlops_lib import claims, layouts, record, sources, tables
 
 DECIMALS = re.compile(r"\d+\.\d{2,}")
 CODE = re.compile(r"^```\{code-cell\}.*?^```", re.MULTILINE | re.DOTALL)
@@ -135,5 +135,5 @@ def test_no_measured_number_is_typed_into_a_page():
 def test_shorter_trainings_are_not_held_against_svms():
     rows = {"dataset": ["mnist", "mnist", "fashion_mnist"], "accuracy_pct": [99.0, 50.0, 50.0],
             "epochs": [5, 1, 0], "train_seconds": [60.0, 1.0, 100.0]}  # fmt: skip
-    kept = checks._whole(pd.DataFrame(rows))
+    kept = sources.whole(pd.DataFrame(rows))
     assert kept["train_seconds"].tolist() == [60.0, 100.0]

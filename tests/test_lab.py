@@ -13,12 +13,10 @@ import time
 import urllib.request
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from mlops_lib.record import PROJECT
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 START, PAGE, RUN = 60, 60_000, 900_000  # s, ms, ms: on a machine with much else to do
 
 
@@ -81,15 +79,10 @@ def wait_for(address, server, log):
 
 
 @pytest.fixture(scope="module")
-def page(lab):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        page = browser.new_page(viewport={"width": 1200, "height": 1000})
-        page.set_default_timeout(PAGE)
-        yield page
-        browser.close()
+def page(browser, lab):
+    page = browser.new_page(viewport={"width": 1200, "height": 1000})
+    page.set_default_timeout(PAGE)
+    return page
 
 
 def test_git_sees_the_changed_value_alone(project, lab, page):
