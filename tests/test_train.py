@@ -1,3 +1,4 @@
+import copy
 import functools
 from typing import Literal
 
@@ -115,6 +116,26 @@ def test_momentum_is_sgds():
     assert isinstance(sgd, torch.optim.SGD)
     assert sgd.defaults["momentum"] == 0.5
     assert isinstance(train.make_optimizer("adam", network, 0.1), torch.optim.Adam)
+
+
+def test_lean_adam_is_adam_to_the_bit():
+    """Both train on the same gradients; halfway, both go on from a state dict."""
+    ours, theirs = small_network(), small_network()
+    lean = train.make_optimizer("adam", ours, 0.05)
+    plain = torch.optim.Adam(theirs.parameters(), lr=0.05, fused=True)
+    assert type(lean) is train.LeanAdam
+    for number in range(6):
+        if number == 3:
+            lean.load_state_dict(copy.deepcopy(plain.state_dict()))
+        for network, optimizer in ((ours, lean), (theirs, plain)):
+            optimizer.zero_grad()
+            images, labels = source().batch(torch.arange(8))
+            nn.functional.cross_entropy(network(images), labels).backward()
+            optimizer.step()
+        for own, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            assert torch.equal(own, other)
+        for own, other in zip(lean.state.values(), plain.state.values(), strict=True):
+            assert all(torch.equal(own[name], other[name]) for name in other)
 
 
 def test_an_optimizer_is_looked_up_by_its_name(monkeypatch):
