@@ -192,6 +192,9 @@ class SmallMapConv2d(_CutConv2d):
 class _BatchNorm2d(nn.BatchNorm2d):
     """torch's batch normalisation, without its questions before each call."""
 
+    num_batches_tracked: torch.Tensor
+    momentum: float
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.training:
             self.num_batches_tracked.add_(1)
