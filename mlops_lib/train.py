@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mlops_lib import checkpoint as checkpoints
+from mlops_lib.adam import LeanAdam
 from mlops_lib.batches import Batch, Resident
 from mlops_lib.hardware import Place
 from mlops_lib.params import Optimizer
@@ -66,40 +67,6 @@ class Fitted:
     @property
     def best_val_accuracy(self) -> float:
         return self.epochs[self.best_epoch - 1].val_accuracy if self.best_epoch else -1.0
-
-
-class LeanAdam(torch.optim.Adam):
-    """torch's fused Adam on a CPU, without what torch does around the kernel at every step.
-
-    The same numbers and the same state. Collecting 62 weights and their moments anew takes as
-    long as a twentieth of a small step. Every weight has to have a gradient.
-    """
-
-    collected: tuple[list[torch.Tensor], ...] = ()  # moments and counts of steps
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
-        self.collected = ()
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Do a step; the first, each with scaled losses, and the one after loading are torch's."""
-        (group,) = self.param_groups
-        weights = group["params"]
-        if not self.collected or getattr(self, "grad_scale", None) is not None:
-            super().step()
-            states = [self.state[weight] for weight in weights]
-            names = "exp_avg", "exp_avg_sq", "step"
-            self.collected = tuple([state[name] for state in states] for name in names)
-            return
-        means, squares, steps = self.collected
-        beta1, beta2 = group["betas"]
-        torch._foreach_add_(steps, 1)
-        torch._fused_adam_(
-            weights, [weight.grad for weight in weights], means, squares, [], steps,
-            lr=group["lr"], beta1=beta1, beta2=beta2, eps=group["eps"],
-            weight_decay=group["weight_decay"], amsgrad=False, maximize=False,
-        )  # fmt: skip
 
 
 def make_optimizer(

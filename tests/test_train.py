@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mlops_lib import checkpoint, resnet, train
+from mlops_lib import adam, checkpoint, resnet, train
 from mlops_lib.batches import Preparation, Resident
 from mlops_lib.hardware import Place
 
@@ -118,12 +118,14 @@ def test_momentum_is_sgds():
     assert isinstance(train.make_optimizer("adam", network, 0.1), torch.optim.Adam)
 
 
-def test_lean_adam_is_adam_to_the_bit():
+@pytest.mark.parametrize("large", [1, 100, 10**6])
+def test_lean_adam_is_adam_to_the_bit(monkeypatch, large):
     """Both train on the same gradients; halfway, both go on from a state dict."""
+    monkeypatch.setattr(adam.LeanAdam, "LARGE", large)  # numbers in a weight: 10, 16, 16, 160
     ours, theirs = small_network(), small_network()
     lean = train.make_optimizer("adam", ours, 0.05)
     plain = torch.optim.Adam(theirs.parameters(), lr=0.05, fused=True)
-    assert type(lean) is train.LeanAdam
+    assert type(lean) is adam.LeanAdam
     for number in range(6):
         if number == 3:
             lean.load_state_dict(copy.deepcopy(plain.state_dict()))
