@@ -62,7 +62,7 @@ CLAIMS = (
     Claim(
         "A3",
         "ResNet-50 is slightly more accurate than ResNet-18, at a higher cost",
-        every_part(ahead("model", "resnet50", "resnet18"), deeper_costs_more),
+        every_part(ahead("model", "resnet50", "resnet18"), deeper_costs_more, whole=True),
     ),
     Claim(
         "A4",
