@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML
 
+from mlops_lib.params import Q1a
 from mlops_lib.stats import differ
 from mlops_lib.tables import (
     MODELS,
@@ -27,6 +28,7 @@ from mlops_lib.tables import (
     trained,
 )
 
+CHANGES = ("input_size", "amp", "input_pipeline", "pin_memory")  # one at a time, by `ablations`
 RUN_PAGES = "runs/"  # where the book has them
 LINK = re.compile(rf"\[([^\]]+)\]\(({RUN_PAGES}[^()]+)\)")
 LINK_SIGN = "↗"
@@ -156,6 +158,7 @@ def q2(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _measured_speed(here: pd.DataFrame, missing: str) -> dict[tuple[str, str], str]:
     forms = {
+        "epochs": ("epochs", "{:.0f}", 1),
         "training (s)": ("train_seconds", "{:,.0f}", 1),
         "images/s": ("images_per_second", "{:,.0f}", 1),
         "GFLOPs": ("flops", "{:.3f}", 1e-9),
@@ -190,6 +193,27 @@ def overview(runs: pd.DataFrame, template: str | None = None) -> HTML:
         ]
         rows.append(dict(zip(columns, values, strict=True)))
     return page(pd.DataFrame(rows or [dict.fromkeys(columns, NOT_RUN)]))
+
+
+def one_change(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return, side by side, the runs of Q1(a) that differ in one of `CHANGES` alone."""
+    here = select(runs, template="q1a")
+    columns = ["Changed", "Value", "Accuracy (%)", "Images a second"]
+    rows = []
+    for name in CHANGES if len(here) else ():
+        others = [other for other in Q1a.model_fields if other != name]
+        for _, alike in here.groupby(others, dropna=False, sort=False):
+            values = alike.drop_duplicates(name).sort_values(name)
+            for run in values.to_dict("records") if len(values) > 1 else ():
+                value = run[name]
+                speed = f"{run['images_per_second']:,.0f}"
+                rows.append([
+                    name,
+                    f"{value:g}" if isinstance(value, float) else str(value),
+                    cell(pd.DataFrame([run])),
+                    speed if run["alone"] else f"({speed})",
+                ])  # fmt: skip
+    return pd.DataFrame(rows or [[NOT_RUN] * len(columns)], columns=columns)
 
 
 def _time_text(run: dict[str, Any]) -> str:

@@ -53,6 +53,16 @@ def test_the_fullest_run_is_shown_and_seeds_are_averaged(runs):
     assert layouts.cell(table).startswith("98.50 ± 0.71 (n=2)")
 
 
+def test_runs_that_differ_in_one_parameter_alone_stand_side_by_side(runs):
+    assert layouts.one_change(runs()).iloc[0].unique().tolist() == ["not run"]
+    table = layouts.one_change(
+        runs(make(), make(input_size=224, right=13_000), make(input_size=64, seed=1), make())
+    )
+    assert table["Changed"].tolist() == ["input_size"] * 2
+    assert table["Value"].tolist() == ["28", "224"]
+    assert table["Accuracy (%)"][1].startswith("92.86 ")
+
+
 def test_svm_and_device_rows(runs):
     table = runs(
         make("q1b", kernel="poly", right=13_500),
@@ -65,6 +75,7 @@ def test_svm_and_device_rows(runs):
     assert svm["Measured here", "fit (s)"] == "12.5"
     speed = layouts.q2(table).loc[("A", "GPU", "ResNet-18", "SGD", "28x28")]
     assert speed["Measured here", "images/s"] == "8,000"
+    assert speed["Measured here", "epochs"] == "1"
     assert headlines.overview(table)["gpu_ratio"].startswith("10.0 to 10.0 times")
 
 
