@@ -30,6 +30,7 @@ class LeanAdam(torch.optim.Adam):
         self.small, self.hooks = (), ()
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update what the backward pass has not."""
         if not self.small:
             super().step()
             if getattr(self, "grad_scale", None) is None:
