@@ -131,7 +131,7 @@ def _serve(connection_file: str, directory: str, share: Share | None) -> None:
     from ipykernel.kernelapp import IPKernelApp
     from tqdm import tqdm
 
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_runner()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     tqdm.set_lock(threading.RLock())  # tqdm's own would be a semaphore that outlives a kill
     options = {
@@ -165,11 +165,26 @@ def _plain_parent() -> Iterator[None]:
                 config["daemon"] = daemon
 
 
-def _end_with_parent() -> None:
-    """End this kernel as soon as the runner has ended, however it did."""
-    if parent := multiprocessing.parent_process():
-        parent.join()
-    os._exit(1)
+def end_with_runner() -> None:
+    """End this process as soon as the runner has ended, however it did.
+
+    A thread waits for that. It does not come to its turn in compiled code that holds Python's
+    lock, as a fit of minutes does; on Linux, the system ends the process even then.
+    """
+    runner: Any = multiprocessing.parent_process()
+    if sys.platform == "linux":
+        import fcntl
+
+        # Nothing is ever written to this pipe: what is to be reported of it is its end.
+        fcntl.fcntl(runner.sentinel, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(runner.sentinel, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(runner.sentinel, fcntl.F_SETFL, os.O_ASYNC)
+
+    def wait() -> None:
+        runner.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _keep_to(share: Share) -> None:

@@ -1,5 +1,6 @@
 """Suites executed for real, disturbed in every way, on tiny SVM runs of the 8x8 digits."""
 
+import ctypes
 import os
 import random
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -212,6 +214,31 @@ def test_a_killed_runner_leaves_no_process_and_costs_nothing_that_was_done(tmp_p
     runner = start(tmp_path / "runs", "run", file, "--jobs", "2")
     assert runner.wait(timeout=120) == 0, runner.stdout.read()
     assert_all_done(slots, undisturbed)
+
+
+def hang():
+    """Be busy in compiled code that holds Python's lock."""
+    kernels.end_with_runner()
+    print(os.getpid(), flush=True)
+    ctypes.PyDLL(None).sleep(60)
+
+
+def test_a_killed_runner_ends_what_compiled_code_keeps_busy():
+    code = (
+        "import multiprocessing, test_grid\n"
+        "context = multiprocessing.get_context('forkserver')\n"
+        "busy = context.Process(target=test_grid.hang)\n"
+        "busy.start()\n"
+        "busy.join()"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(
+        command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True
+    ) as runner:
+        busy = psutil.Process(int(runner.stdout.readline()))
+        time.sleep(0.5)  # it sleeps by now
+        runner.kill()
+        assert_gone([busy])
 
 
 def test_a_killed_kernel_costs_its_run_alone(tmp_path, undisturbed):
