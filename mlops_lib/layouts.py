@@ -206,19 +206,22 @@ def one_change(runs: pd.DataFrame) -> pd.DataFrame:
             values = alike.drop_duplicates(name).sort_values(name)
             for run in values.to_dict("records") if len(values) > 1 else ():
                 value = run[name]
-                speed = f"{run['images_per_second']:,.0f}"
                 rows.append([
                     name,
                     f"{value:g}" if isinstance(value, float) else str(value),
                     cell(pd.DataFrame([run])),
-                    speed if run["alone"] else f"({speed})",
+                    _timed(run, f"{run['images_per_second']:,.0f}"),
                 ])  # fmt: skip
     return pd.DataFrame(rows or [[NOT_RUN] * len(columns)], columns=columns)
 
 
 def _time_text(run: dict[str, Any]) -> str:
-    """Return the training time of a run; in brackets where other work took the processor."""
-    text = f"{run['seconds']:,.1f}"
+    """Return the training time of a run."""
+    return _timed(run, f"{run['seconds']:,.1f}")
+
+
+def _timed(run: dict[str, Any], text: str) -> str:
+    """Return what is said of a run's time: in brackets where other work took the processor."""
     return text if run["alone"] else f"({text})"
 
 
