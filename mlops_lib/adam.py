@@ -20,7 +20,7 @@ class LeanAdam(torch.optim.Adam):
     """
 
     LARGE = 200_000  # numbers
-    small: tuple[list[torch.Tensor], ...] = ()  # weights, their moments, their counts of steps
+    small: tuple[Any, ...] = ()  # weights, their moments, and what counts their steps
     hooks: tuple[RemovableHandle, ...] = ()  # on the large weights
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -47,11 +47,15 @@ class LeanAdam(torch.optim.Adam):
             if one.numel() >= self.LARGE
         )
 
-    def _state_of(self, weights: list[torch.Tensor]) -> tuple[list[torch.Tensor], ...]:
+    def _state_of(self, weights: list[torch.Tensor]) -> tuple[Any, ...]:
+        states = [self.state[one] for one in weights]
+        counts = torch.tensor([state["step"].item() for state in states])  # raised all at once
+        for state, count in zip(states, counts, strict=True):
+            state["step"] = count
         names = "exp_avg", "exp_avg_sq", "step"
-        return weights, *([self.state[one][name] for one in weights] for name in names)
+        return weights, *([state[name] for state in states] for name in names), counts
 
-    def _early(self, collected: tuple[list[torch.Tensor], ...], weight: torch.Tensor) -> None:
+    def _early(self, collected: tuple[Any, ...], weight: torch.Tensor) -> None:
         self._update(*collected)
         weight.grad = None
 
@@ -61,12 +65,13 @@ class LeanAdam(torch.optim.Adam):
         weights: list[torch.Tensor],
         means: list[torch.Tensor],
         squares: list[torch.Tensor],
-        steps: list[torch.Tensor],
+        steps: list[torch.Tensor],  # the entries of `counts`
+        counts: torch.Tensor,
     ) -> None:
         (group,) = self.param_groups
         beta1, beta2 = group["betas"]
         gradients: list[Any] = [one.grad for one in weights]
-        torch._foreach_add_(steps, 1)
+        counts.add_(1)
         torch._fused_adam_(
             weights, gradients, means, squares, [], steps,
             lr=group["lr"], beta1=beta1, beta2=beta2, eps=group["eps"],

@@ -126,7 +126,7 @@ def _serve(connection_file: str, directory: str, share: Share | None) -> None:
     os.setsid()
     os.chdir(directory)
     if share is not None:
-        _keep_to(share)
+        keep_to(share)
     sys.path.insert(0, "")
     from ipykernel.kernelapp import IPKernelApp
     from tqdm import tqdm
@@ -187,8 +187,8 @@ def end_with_runner() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _keep_to(share: Share) -> None:
-    """Use no more of the machine than the share."""
+def keep_to(share: Share) -> None:
+    """Let this process use no more of the machine than the share."""
     import torch
 
     if share.cores and hasattr(os, "sched_setaffinity"):

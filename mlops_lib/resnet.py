@@ -256,14 +256,11 @@ class _SmallMap(torch.autograd.Function):
         n, c_in, height, width = x.shape
         c_out = weight.shape[2]
         met = _positions(x).index_select(0, plan.pixels)  # (meetings, N C_in)
-        products = x.new_empty(len(met), n * c_out)
+        products = x.new_empty(met.size(0), n * c_out)
         for taps, meetings in plan.groups:
             kernel = weight[taps]
-            torch.bmm(
-                met[meetings].view(len(kernel), -1, c_in),
-                kernel,
-                out=products[meetings].view(len(kernel), -1, c_out),
-            )
+            pixels = met[meetings].view(kernel.size(0), -1, c_in)
+            torch.bmm(pixels, kernel, out=products[meetings].view(kernel.size(0), -1, c_out))
         ctx.save_for_backward(met, weight)
         ctx.plan, ctx.shape = plan, (n, height, width)
         y = x.new_zeros(math.prod(plan.shape), n * c_out).index_add_(0, plan.outputs, products)
@@ -279,10 +276,10 @@ class _SmallMap(torch.autograd.Function):
         grad_met, grad_weight = torch.empty_like(met), torch.empty_like(weight)
         for taps, meetings in plan.groups:
             kernel = weight[taps]
-            here = grad[meetings].view(len(kernel), -1, c_out)
-            pixels = met[meetings].view(len(kernel), -1, c_in)
+            here = grad[meetings].view(kernel.size(0), -1, c_out)
+            pixels = met[meetings].view(kernel.size(0), -1, c_in)
             torch.bmm(pixels.mT, here, out=grad_weight[taps])
-            torch.bmm(here, kernel.mT, out=grad_met[meetings].view(len(kernel), -1, c_in))
+            torch.bmm(here, kernel.mT, out=grad_met[meetings].view_as(pixels))
         grad_x = met.new_zeros(height * width, n * c_in).index_add_(0, plan.pixels, grad_met)
         return _maps(grad_x, n, height, width), grad_weight, None
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
 import statistics
 import subprocess
 import sys
@@ -36,11 +35,8 @@ def against_plain(least: float, steps: int, **options: object) -> Figure:
 
 
 def pair_against_plain(least: float, steps: int, **options: object) -> Figure:
-    """Compare two runs side by side, the threads divided between them, with the plain loop."""
-    cores = record.environment()["cores"]
-    os.environ["OMP_NUM_THREADS"] = str(max(1, cores // 2))
-    ours = [Contender("ours", steps=steps, threads=max(1, cores // 2), **options) for _ in "ab"]
-    del os.environ["OMP_NUM_THREADS"]
+    """Compare two runs side by side, the cores divided as `--jobs 2` does, with the plain loop."""
+    ours = [Contender("ours", steps=steps, job=job, jobs=2, **options) for job in range(2)]
     plain = [Contender("plain", steps=steps, **options)]
     return _ratio({"plain": plain, "ours": ours}, least, work=2)
 

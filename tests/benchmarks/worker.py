@@ -299,8 +299,10 @@ def main() -> None:
         key: int(value) if value.isdigit() else value
         for key, value in (word.split("=") for word in words)
     }
-    if "threads" in options:
-        torch.set_num_threads(options.pop("threads"))
+    if "jobs" in options:
+        from mlops_lib import kernels
+
+        kernels.keep_to(kernels.shares(options.pop("jobs"))[options.pop("job")])
     work = CONTENDERS[name](**options)
     if not hasattr(work, "gives_result"):
         work()
