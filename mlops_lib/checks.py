@@ -124,10 +124,10 @@ def _mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> tuple[int, int, float
     return stats.mcnemar(*right) if len(right[0]) == len(right[1]) else None
 
 
-def every_part(*checks: Check, whole: bool = False) -> Check:
+def every_part(*checks: Check, all_needed: bool = False) -> Check:
     """Check a claim of several parts; parts that a source does not measure don't count.
 
-    `whole`: it can't hold, either, before all of them are measured.
+    `all_needed`: it can't hold, either, before all of them are measured.
     """
 
     def check(source: Source) -> Evidence:
@@ -135,7 +135,7 @@ def every_part(*checks: Check, whole: bool = False) -> Check:
         measured = [part for part in parts if part.verdict != UNKNOWN]
         verdicts = {part.verdict for part in measured}
         verdict = UNKNOWN if not verdicts else verdicts.pop() if len(verdicts) == 1 else MIXED
-        if whole and verdict == HOLDS and len(measured) < len(parts):
+        if all_needed and verdict == HOLDS and len(measured) < len(parts):
             verdict = UNKNOWN
         p = next((part.p for part in measured if part.p is not None), None)
         return Evidence(verdict, "; ".join(part.says for part in parts), p)

@@ -62,7 +62,7 @@ CLAIMS = (
     Claim(
         "A3",
         "ResNet-50 is slightly more accurate than ResNet-18, at a higher cost",
-        every_part(ahead("model", "resnet50", "resnet18"), deeper_costs_more, whole=True),
+        every_part(ahead("model", "resnet50", "resnet18"), deeper_costs_more, all_needed=True),
     ),
     Claim(
         "A4",
@@ -85,7 +85,7 @@ CLAIMS = (
         "A11",
         "Best MNIST 99.4 %, best FashionMNIST 92.6 %, GPU 8 times faster",
         every_part(
-            best_is("mnist", 99.4), best_is("fashion_mnist", 92.6), gpu_about(8), whole=True
+            best_is("mnist", 99.4), best_is("fashion_mnist", 92.6), gpu_about(8), all_needed=True
         ),
     ),
     Claim("B1", "SGD at 1e-3 is best for quick convergence", fastest_start),
@@ -129,7 +129,7 @@ CLAIMS = (
             ),
             best_is("mnist", 97.61, svm=True, kernel="poly", C=10),
             gpu_about(30),
-            whole=True,
+            all_needed=True,
         ),
     ),
 )
@@ -216,17 +216,17 @@ def sides(runs: pd.DataFrame) -> Markdown:
     if ours.empty:
         return Markdown(f"{text} None of them has been run here yet.")
     measured = sources.whole(ours).set_index(list(both.index.names))[["accuracy_pct"]]
-    whole = apart.join(measured, how="inner")
-    nearer_a = (whole["A"] - whole["accuracy_pct"]).abs() < (
-        whole["B"] - whole["accuracy_pct"]
+    here = apart.join(measured, how="inner")
+    nearer_a = (here["A"] - here["accuracy_pct"]).abs() < (
+        here["B"] - here["accuracy_pct"]
     ).abs()
     unlike = [
         stats.differ(row.accuracy_pct / 100, row.A / 100, TEST_IMAGES)
         and stats.differ(row.accuracy_pct / 100, row.B / 100, TEST_IMAGES)
-        for row in whole.itertuples()
+        for row in here.itertuples()
     ]
     return Markdown(
-        f"{text} {len(whole)} of these were run here with all published epochs: report A is nearer "
+        f"{text} {len(here)} of these were run here with all published epochs: report A is nearer "
         f"in {int(nearer_a.sum())}, report B in {int((~nearer_a).sum())}, and in {sum(unlike)} our "
         "accuracy differs from both beyond sampling."
     )

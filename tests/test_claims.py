@@ -149,7 +149,7 @@ def test_a_claim_of_several_parts_waits_for_all_where_it_has_to():
     )
     source = sources.Source("ours", *[pd.DataFrame()] * 3)
     assert checks.every_part(holds, unknown)(source).verdict == "holds"
-    assert checks.every_part(holds, unknown, whole=True)(source).verdict == "not measured"
+    assert checks.every_part(holds, unknown, all_needed=True)(source).verdict == "not measured"
 
 
 def test_shorter_trainings_are_not_held_against_svms():
