@@ -217,9 +217,7 @@ def sides(runs: pd.DataFrame) -> Markdown:
         return Markdown(f"{text} None of them has been run here yet.")
     measured = sources.whole(ours).set_index(list(both.index.names))[["accuracy_pct"]]
     here = apart.join(measured, how="inner")
-    nearer_a = (here["A"] - here["accuracy_pct"]).abs() < (
-        here["B"] - here["accuracy_pct"]
-    ).abs()
+    nearer_a = (here["A"] - here["accuracy_pct"]).abs() < (here["B"] - here["accuracy_pct"]).abs()
     unlike = [
         stats.differ(row.accuracy_pct / 100, row.A / 100, TEST_IMAGES)
         and stats.differ(row.accuracy_pct / 100, row.B / 100, TEST_IMAGES)
