@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from mlops_lib import kernels, run, tables
 from mlops_lib.kernels import Share
 from mlops_lib.params import ParameterError
-from mlops_lib.record import Record
+from mlops_lib.record import Record, RecordError
 from mlops_lib.run import UNFINISHED, Performed, Slot, Status, Task
 
 ALONE = "q2"  # a benchmark has the machine for itself
@@ -194,6 +194,8 @@ def _run_one(
                 return slot
     except OSError as error:
         return Outcome(slot, error=f"{error.filename or slot.notebook}: {error.strerror or error}")
+    except RecordError as error:
+        return Outcome(slot, error=str(error))
     return None
 
 
@@ -209,7 +211,7 @@ def _attempt(slot: Slot, here: Place, options: Options) -> Outcome:
         performed = here.perform(task, lambda text: options.on_output(slot, text))
     if options.interrupted.is_set() and performed.error is not None:
         return Outcome(slot, error="interrupted")
-    return Outcome(slot, record=run.keep(slot, performed), error=performed.error)
+    return Outcome(slot, record=run.keep(slot, performed, task.key), error=performed.error)
 
 
 def estimates(places: list[Slot]) -> dict[Slot, float]:

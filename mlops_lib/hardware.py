@@ -126,6 +126,11 @@ def prepare(device: str = "auto", amp: str = "auto", input_size: int = 28, seed:
     import torch
 
     cuda = device != "cpu" and torch.cuda.is_available()
+    if device == "cuda" and not cuda:  # the driver is there, but too old for this PyTorch
+        raise ParameterError(
+            "device='cuda' is not allowed: PyTorch can't use this machine's CUDA device; "
+            "use 'auto' or 'cpu'"
+        )
     allocator = "glibc, freed memory kept on huge pages" if keep_memory() else "default"
     torch.backends.cudnn.benchmark = True  # batches have one size: the fastest kernels are sought
     torch.set_num_threads(torch.get_num_threads())  # MKL then rounds as where a runner sets them

@@ -26,7 +26,9 @@ def _best(runs: pd.DataFrame) -> str:
     if runs.empty:
         return tables.NOT_RUN
     run = runs.loc[runs["test_accuracy"].idxmax()]
-    return f"{tables.accuracy_text(run)} %: {run['title']}"
+    epochs = tables.PUBLISHED_EPOCHS.get(run["dataset"]) if run["template"] == "q1a" else None
+    less = tables.extent(run, epochs)
+    return f"{tables.accuracy_text(run)} %: {run['title']}" + (f" ({less})" if less else "")
 
 
 def _gpu_ratio(runs: pd.DataFrame) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML
 
-from mlops_lib.params import Q1a
+from mlops_lib.params import TEMPLATES, Q1a
 from mlops_lib.stats import differ
 from mlops_lib.tables import (
     MODELS,
@@ -180,11 +180,14 @@ def _two_level(rows: list[dict], index: list[str]) -> pd.DataFrame:
 
 def overview(runs: pd.DataFrame, template: str | None = None) -> HTML:
     """Return one row a run: what was run, on how much, accuracy, time, and the run's page."""
-    columns = ["Run", "Suite", "Training images", "Accuracy (%)", "Training (s)", "Device"]
+    columns = [
+        "Run", "Otherwise", "Suite", "Training images", "Accuracy (%)", "Training (s)", "Device",
+    ]  # fmt: skip
     rows = []
     for run in (select(runs, template=template) if template else runs).to_dict("records"):
         values = [
             _link(run, run["title"]),
+            otherwise(run),
             run["suite"],
             f"{run['train_images']:,.0f}",
             accuracy_text(run),
@@ -193,6 +196,23 @@ def overview(runs: pd.DataFrame, template: str | None = None) -> HTML:
         ]
         rows.append(dict(zip(columns, values, strict=True)))
     return page(pd.DataFrame(rows or [dict.fromkeys(columns, NOT_RUN)]))
+
+
+def otherwise(run: dict[str, Any]) -> str:
+    """Name the parameters, unlike their defaults, that a run's title leaves out."""
+    titled = ("dataset", "model", "optimizer", "lr", "batch_size", "kernel")
+    elsewhere = ("train_size", "device")  # the columns of tables have what came of them
+    return ", ".join(
+        f"{name} {_value(run[name])}"
+        for name, default in TEMPLATES[run["template"]]().model_dump(mode="json").items()
+        if name not in (*titled, *elsewhere) and run.get(name, default) != default
+    )
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "/".join(map(_value, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def one_change(runs: pd.DataFrame) -> pd.DataFrame:
@@ -208,7 +228,7 @@ def one_change(runs: pd.DataFrame) -> pd.DataFrame:
                 value = run[name]
                 rows.append([
                     name,
-                    f"{value:g}" if isinstance(value, float) else str(value),
+                    _value(value),
                     cell(pd.DataFrame([run])),
                     _timed(run, f"{run['images_per_second']:,.0f}"),
                 ])  # fmt: skip
@@ -256,7 +276,11 @@ def speeds(runs: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=["run", "device", "images_per_second"])
     return pd.DataFrame(
         {
-            "run": here["title"] + here["input_size"].map(", {0:.0f}x{0:.0f}".format),
+            "run": [
+                f"{run['title']}, {run['input_size']:.0f}x{run['input_size']:.0f}, "
+                + ", ".join(filter(None, [title(run["device"]), extent(run)]))
+                for run in here.to_dict("records")
+            ],
             "device": here["device"].map(title),
             "images_per_second": here["images_per_second"],
         }

@@ -49,7 +49,7 @@ SHOWN_TAGS = (
 STYLE_SHEET = re.compile(r"<style\b.*?</style\s*>", re.DOTALL | re.IGNORECASE)
 # What MyST would carry out: a directive, a role, a substitution (which may be any Python).
 MYST = (
-    (re.compile(r"^([ \t>*+-]*(?:`{3,}|~{3,}|:{3,}))[ \t]*\{", re.MULTILINE), r"\1 "),
+    (re.compile(r"(`{3,}|~{3,}|:{3,})[ \t]*\{"), r"\1 "),
     (re.compile(r"\}`"), "} `"),
     (re.compile(r"\{(?=[{%])"), "{ "),
 )

@@ -161,7 +161,7 @@ def where(places: list[Slot], conditions: Iterable[str]) -> list[Slot]:
                 f"where={condition!r} is not allowed: no run has a parameter {key!r}, "
                 f"only {', '.join(keys)}{nearest(key, keys)}"
             )
-        texts = sorted({_text(have[key]) for have in values.values() if have.get(key) is not None})
+        texts = sorted({_text(have[key]) for have in values.values() if key in have})
         if _text(value) not in texts:
             raise ParameterError(
                 f"where={condition!r} is not allowed: no run has it; "
@@ -190,9 +190,13 @@ def only(places: list[Slot], names: Collection[str]) -> list[Slot]:
 
 
 def _text(value: Any) -> str:
-    """Write a value as the user would: numbers by their value, 1e-3 as 0.001."""
+    """Write a value as the user would: numbers by their value, 1e-3 as 0.001; true, null."""
     if isinstance(value, tuple):
         return ",".join(map(_text, value))
+    if isinstance(value, bool) or value in ("True", "False"):
+        return str(value).lower()
+    if value is None or value == "None":
+        return "null"
     try:
         return f"{float(value):g}"
     except (TypeError, ValueError):
@@ -211,6 +215,7 @@ class Task:
 
     template: str
     notebook: str  # the template, JSON
+    key: str  # of the record that is to come of it
     parameters: dict[str, Any]
     title: str
     timeout: float | None = None  # seconds
@@ -220,7 +225,7 @@ class Task:
         template = slot.run.template
         source = record.template_path(template).read_text(encoding="utf-8")
         parameters = slot.run.parameters.model_dump(mode="json")
-        return cls(template, source, parameters, slot.title, timeout)
+        return cls(template, source, slot.key, parameters, slot.title, timeout)
 
 
 @dataclass(frozen=True)
@@ -301,17 +306,21 @@ def _heading(notebook: dict[str, Any]) -> dict[str, Any]:
     return next(cell for cell in notebook["cells"] if "".join(cell["source"]).startswith("# "))
 
 
-def keep(slot: Slot, performed: Performed) -> Record | None:
-    """Write a run's notebook and, as the last step, its record; return the record.
+def keep(slot: Slot, performed: Performed, key: str) -> Record | None:
+    """Write a run's notebook and, as the last step, its record with this key; return the record.
 
-    Without a record (None) the run has failed: its notebook, with the traceback, is kept.
+    Without a record (None) the run has failed: its notebook, with the traceback, is kept, unless
+    there is an earlier result that was to be replaced. Raises RecordError where the notebook
+    holds no sound record.
     """
-    slot.record.unlink(missing_ok=True)
-    record.write_text(performed.notebook, slot.notebook)
     if performed.error is not None:
+        if slot.read() is None:
+            slot.record.unlink(missing_ok=True)
+            record.write_text(performed.notebook, slot.notebook)
         return None
+    record.write_text(performed.notebook, slot.notebook)
     made = record.read(slot.notebook)
-    made = made.model_copy(update={"key": slot.key, "duration_seconds": performed.seconds})
+    made = made.model_copy(update={"key": key, "duration_seconds": performed.seconds})
     record.write(made, slot.record)
     return made
 

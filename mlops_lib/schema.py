@@ -99,11 +99,20 @@ class Trained(Scored):
     """The share of that which training puts to use (q2)."""
 
 
+class Candidate(_Described):
+    """What a search tried: hyperparameters, by name, and what came of them."""
+
+    val_accuracy: Share
+    """The share of the validation images that are right."""
+    fit_seconds: Amount
+    """Its fit."""
+
+
 class Fitted(Scored):
     """The results of a support vector machine."""
 
-    search: list[dict[str, Any]] = []
-    """Every candidate: its hyperparameters, validation accuracy and times."""
+    search: list[Candidate] = []
+    """Every candidate of the search."""
     fit_seconds: Amount
     """The fit of the chosen candidate."""
     fit_cpu_seconds: Amount | None = None

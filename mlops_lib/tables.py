@@ -83,6 +83,7 @@ def _row(run: Record, path: Path, folder: Path) -> dict[str, Any]:
     relative = path.relative_to(folder)
     seconds, alone = _time(run)
     best = run.results.get("best", {})
+    search = run.results.get("search") or []
     return {  # in this order: nothing that a record says takes the place of what follows it
         **run.environment,
         **{f"best_{name}": value for name, value in best.items()},
@@ -92,6 +93,8 @@ def _row(run: Record, path: Path, folder: Path) -> dict[str, Any]:
         "device": run.environment["device"],
         "device_name": run.environment["device_name"],
         "train_images": run.results.get("train_images") or run.parameters["train_size"] or 49_000,
+        "candidates": len(search) or None,
+        "search_seconds": sum(candidate["fit_seconds"] for candidate in search) or seconds,
         "duration_seconds": run.duration_seconds,
         "seconds": seconds,
         "alone": alone,
@@ -103,18 +106,19 @@ def _row(run: Record, path: Path, folder: Path) -> dict[str, Any]:
 
 
 def _time(run: Record) -> tuple[float, bool]:
-    """Return the seconds of training or fitting, and whether the processor did nothing else."""
+    """Return the seconds of training or fitting, and whether its threads got them in full."""
     name = "fit" if run.template == "q1b" else "train"
     seconds = run.results[f"{name}_seconds"]
     used = run.results.get(f"{name}_cpu_seconds")
-    threads = run.environment.get("threads")
+    fits_on_one = run.results.get("backend") == "libsvm"
+    threads = 1 if fits_on_one else run.environment.get("threads")
     if run.environment["device"] != "cpu" or used is None or threads is None:
         return seconds, True
     return seconds, used >= ALONE * seconds * threads
 
 
 def alone(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs whose time can be compared: the processor did nothing else meanwhile."""
+    """Return the runs whose time can be compared: no other work took their processor time."""
     return select(runs, alone=True)
 
 
@@ -128,14 +132,18 @@ def select(runs: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
 
 
 def fullest(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs that trained on most images for most epochs: one a seed, as published."""
+    """Return the runs that did most, one a seed: images, candidates of a search, epochs.
+
+    All are of the device and precision of the first.
+    """
     if runs.empty:
         return runs
-    order = [
-        name for name in ("train_images", "epochs") if name in runs and runs[name].notna().all()
-    ]
+    counts = ("train_images", "candidates", "epochs")
+    order = [name for name in counts if name in runs and runs[name].notna().all()]
     runs = runs.sort_values(order, ascending=False, kind="stable")
-    same = (runs[order] == runs[order].iloc[0]).all(axis=1)
+    alike = runs[order + [name for name in ("device", "amp_dtype") if name in runs]].astype(object)
+    alike = alike.where(alike.notna(), NOT_STATED)
+    same = (alike == alike.iloc[0]).all(axis=1)
     return runs[same].drop_duplicates("seed")
 
 
@@ -217,7 +225,8 @@ def search(rows: list[dict[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(rows).sort_values("val_accuracy", ascending=False, kind="stable")
     table = table.drop(columns="fit_cpu_seconds", errors="ignore")
     table["val_accuracy"] = (100 * table.pop("val_accuracy")).map("{:.2f} %".format)
-    return table.round(2).fillna("").set_index("C")
+    seconds = {name: 2 for name in table if name.endswith("_seconds")}
+    return table.round(seconds).fillna("").set_index("C")
 
 
 def compare(first: Record, second: Record) -> pd.DataFrame:

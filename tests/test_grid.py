@@ -171,6 +171,13 @@ def test_a_failed_run_is_tried_again_as_often_as_asked(tmp_path, recorder):
     assert outcome.slot.status() == "failed"
 
 
+def test_a_notebook_without_a_record_fails_alone(tmp_path, recorder):
+    recorder.answers = [Performed("{}", None, 0.0)] * 2
+    outcomes = list(grid.execute_all(places(tmp_path, 2)))
+    assert len(outcomes) == 2
+    assert all("holds no record" in outcome.error for outcome in outcomes)
+
+
 def test_fail_fast_starts_nothing_more(tmp_path, recorder):
     outcomes = list(grid.execute_all(places(tmp_path, 9), Options(fail_fast=True)))
     assert len(outcomes) == len(recorder.tasks) <= 3

@@ -18,6 +18,12 @@ def test_cuda_without_one_is_refused(no_cuda):
         hardware.prepare("cuda")
 
 
+def test_cuda_that_torch_can_not_use_is_refused(no_cuda, monkeypatch):
+    monkeypatch.setattr(hardware, "cuda_is_present", lambda: True)
+    with pytest.raises(ParameterError, match=r"device='cuda' is not allowed: PyTorch can't use"):
+        hardware.prepare("cuda")
+
+
 def test_auto_is_the_cpu_without_cuda(no_cuda):
     assert hardware.prepare("auto").device == torch.device("cpu")
 

@@ -15,6 +15,8 @@ BAD_MARKDOWN = [
     "```{raw} html\n<b>x</b>\n```",
     "> ```{include} /etc/passwd\n> ```",
     ":::{raw} html\n:::",
+    "1. ```{include} /etc/passwd\n   ```",
+    "text\r```{eval-rst}\n```",
     "{download}`/etc/passwd`",
     "{{ env.app }}",
     "{% set x = 1 %}",

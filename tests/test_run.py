@@ -95,6 +95,16 @@ def test_a_run_that_fails_is_kept_and_leaves_the_others_alone(tmp_path, executed
     assert other.record is not None
 
 
+def test_a_rerun_that_fails_costs_no_earlier_result(tmp_path, executed):
+    done, _ = executed["q1b"]
+    slot = run.Slot(done.run, tmp_path / "any")
+    run.keep(slot, run.Performed(done.notebook.read_text(), None, 1.0), "0" * 64)
+    assert slot.status() == "stale"
+    before = slot.notebook.read_text(), slot.record.read_text()
+    assert run.keep(slot, run.Performed("{}", "made up", 0.0), slot.key) is None
+    assert (slot.notebook.read_text(), slot.record.read_text()) == before
+
+
 def test_conditions_choose_runs(tmp_path):
     slots = run.slots("smoke", suite.load("smoke"), tmp_path)
     assert len(run.where(slots, [])) == 5
@@ -104,6 +114,8 @@ def test_conditions_choose_runs(tmp_path):
     assert [s.run.template for s in run.where(slots, ["template=q2"])] == ["q2"]
     assert len(run.where(slots, ["template=q1a", "optimizer=sgd"])) == 1
     assert run.where(slots, ["kernel=rbf", "optimizer=sgd"]) == []
+    for condition in ("pin_memory=false", "pin_memory=False"):
+        assert len(run.where(slots, [condition])) > 0
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlops_lib import beyond, sources, speed, tables
+from mlops_lib import beyond, layouts, sources, speed, tables
 from mlops_lib.params import TEMPLATES
 from mlops_lib.record import Record
 
@@ -95,6 +95,38 @@ def test_the_benchmark_says_what_falls_short(tmp_path):
     table = speed.benchmarks(path)
     assert table["wanted"].tolist() == ["at least 2.5", "at most 2"]
     assert table[""].tolist() == ["", "short"]
+
+
+def test_small_hyperparameters_are_shown_as_they_are():
+    rows = [{"C": 0.001, "gamma": 0.003, "val_accuracy": 0.5, "fit_seconds": 1.234}]
+    table = tables.search(rows)
+    assert table.index.tolist() == [0.001]
+    assert table.loc[0.001, ["gamma", "fit_seconds"]].tolist() == [0.003, 1.23]
+
+
+def test_a_search_of_more_candidates_comes_first(runs):
+    tried = {"val_accuracy": 0.9, "fit_seconds": 20.0}
+    table = runs(
+        make("q1b", right=13_700, results={"search": [tried]}),
+        make("q1b", right=13_800, results={"search": [tried] * 3}),
+        make("q1b", right=13_900, results={"search": [tried] * 9}, train_images=20_000),
+    )
+    assert tables.fullest(table)["test_accuracy"].tolist() == [13_800 / 14_000]
+    shown = layouts.q1b(table)["Measured here", "accuracy"]
+    assert shown.str.startswith("98.57").sum() == 1
+    assert beyond.cost(table)["seconds"].tolist() == [20, 60]
+
+
+def test_runs_of_another_device_are_not_taken_together(runs):
+    table = runs(make(seed=0), make(seed=1), make(seed=2, environment={"device": "cuda"}))
+    assert tables.fullest(table)["seed"].tolist() == [0, 1]
+
+
+def test_a_fit_on_one_thread_needs_the_time_of_one(runs):
+    used = {"fit_seconds": 50.0, "fit_cpu_seconds": 49.0}
+    for backend, counts in (("libsvm", 1), ("intelex", 0)):
+        made = make("q1b", results={"backend": backend} | used, environment={"threads": 2})
+        assert len(tables.alone(runs(made))) == counts
 
 
 @pytest.mark.parametrize(
