@@ -181,17 +181,17 @@ def _two_level(rows: list[dict], index: list[str]) -> pd.DataFrame:
 def overview(runs: pd.DataFrame, template: str | None = None) -> HTML:
     """Return one row a run: what was run, on how much, accuracy, time, and the run's page."""
     columns = [
-        "Run", "Otherwise", "Suite", "Training images", "Accuracy (%)", "Training (s)", "Device",
+        "Run", "Suite", "Training images", "Accuracy (%)", "Training (s)", "Otherwise", "Device",
     ]  # fmt: skip
     rows = []
     for run in (select(runs, template=template) if template else runs).to_dict("records"):
         values = [
             _link(run, run["title"]),
-            otherwise(run),
             run["suite"],
             f"{run['train_images']:,.0f}",
             accuracy_text(run),
             _time_text(run),
+            otherwise(run),
             run["device_name"],
         ]
         rows.append(dict(zip(columns, values, strict=True)))
@@ -199,7 +199,12 @@ def overview(runs: pd.DataFrame, template: str | None = None) -> HTML:
 
 
 def otherwise(run: dict[str, Any]) -> str:
-    """Name the parameters, unlike their defaults, that a run's title leaves out."""
+    """Name the parameters, unlike their defaults, that a run's title leaves out.
+
+    Of a search it says how many candidates it had.
+    """
+    if (run.get("candidates") or 1) > 1:
+        return f"{run['candidates']:.0f} candidates"
     titled = ("dataset", "model", "optimizer", "lr", "batch_size", "kernel")
     elsewhere = ("train_size", "device")  # the columns of tables have what came of them
     return ", ".join(
@@ -210,8 +215,8 @@ def otherwise(run: dict[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return "/".join(map(_value, value))
+    if isinstance(value, list):
+        return ",".join(map(_value, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

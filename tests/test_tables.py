@@ -114,7 +114,9 @@ def test_a_search_of_more_candidates_comes_first(runs):
     assert tables.fullest(table)["test_accuracy"].tolist() == [13_800 / 14_000]
     shown = layouts.q1b(table)["Measured here", "accuracy"]
     assert shown.str.startswith("98.57").sum() == 1
-    assert beyond.cost(table)["seconds"].tolist() == [20, 60]
+    costs = beyond.cost(table).set_index("seconds")["run"]
+    assert costs.index.tolist() == [20, 60]
+    assert costs[60].endswith("SVM, RBF kernel, 3 candidates")
 
 
 def test_runs_of_another_device_are_not_taken_together(runs):
