@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML
 
-from mlops_lib.params import TEMPLATES, Q1a
+from mlops_lib.params import Q1a, changed
 from mlops_lib.stats import differ
 from mlops_lib.tables import (
     MODELS,
@@ -208,9 +208,9 @@ def otherwise(run: dict[str, Any]) -> str:
     titled = ("dataset", "model", "optimizer", "lr", "batch_size", "kernel")
     elsewhere = ("train_size", "device")  # the columns of tables have what came of them
     return ", ".join(
-        f"{name} {_value(run[name])}"
-        for name, default in TEMPLATES[run["template"]]().model_dump(mode="json").items()
-        if name not in (*titled, *elsewhere) and run.get(name, default) != default
+        f"{name} {_value(value)}"
+        for name, value in changed(run["template"], run).items()
+        if name not in (*titled, *elsewhere)
     )
 
 

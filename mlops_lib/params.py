@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
@@ -198,3 +199,13 @@ def _reason(cls: type[Parameters], problem: ErrorDetails) -> str:
     allowed = allowed[0].lower() + allowed[1:]
     options = [str(option) for option in get_args(cls.model_fields[name].annotation)]
     return f"{name}={shown(value)} is not allowed: {allowed}{nearest(value, options)}"
+
+
+def changed(template: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a run's parameters that are not their template's defaults."""
+    defaults = TEMPLATES[template]().model_dump(mode="json")
+    return {
+        name: parameters[name]
+        for name, default in defaults.items()
+        if parameters.get(name, default) != default
+    }

@@ -18,7 +18,7 @@ from IPython.display import HTML, Markdown
 
 from mlops_lib import hardware, kernels, layouts, record, tables
 from mlops_lib.kernels import Share
-from mlops_lib.params import TEMPLATES, ParameterError, nearest
+from mlops_lib.params import ParameterError, changed, nearest
 from mlops_lib.record import BOOK, Record
 from mlops_lib.suite import Run
 
@@ -121,11 +121,9 @@ def command(notebook: Path) -> str:
 
 def papermill_command(made: Record) -> str:
     """Return the papermill command that repeats a recorded run."""
-    defaults = TEMPLATES[made.template]().model_dump(mode="json")
-    changed = {name: v for name, v in made.parameters.items() if v != defaults[name]}
     options = [
         f"-p {name} {','.join(map(str, v)) if isinstance(v, list) else v}"
-        for name, v in changed.items()
+        for name, v in changed(made.template, made.parameters).items()
     ]
     return " ".join([f"papermill book/{made.template}.ipynb out.ipynb", *options])
 

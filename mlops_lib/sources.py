@@ -117,11 +117,11 @@ def whole(results: pd.DataFrame) -> pd.DataFrame:
     """Leave out runs of Q1 on fewer images or epochs than published; a report's are all whole."""
     if results.empty:
         return results
-    whole = results["train_images"] >= 49_000
+    kept = results["train_images"] >= 49_000
     if "epochs" in results:
         published = results["dataset"].map(tables.PUBLISHED_EPOCHS)
-        whole &= ~((results["epochs"] > UNSTATED) & (results["epochs"] < published))
-    return results[whole]
+        kept &= ~((results["epochs"] > UNSTATED) & (results["epochs"] < published))
+    return results[kept]
 
 
 def pairs(
