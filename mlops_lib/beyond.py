@@ -78,7 +78,7 @@ def cost(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_all_images(runs: pd.DataFrame) -> pd.DataFrame:
-    return runs[runs["train_images"] >= 49_000] if len(runs) else runs
+    return runs[runs["train_images"] >= tables.ALL_IMAGES] if len(runs) else runs
 
 
 def _cost(run: dict[str, Any], method: str, operations: float) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class Evidence:
 
     verdict: Verdict
     says: str
-    p: float | None = None  # of the test over the grid, where there is one
+    p: tuple[float, ...] = ()  # of the tests over the grid that the verdict rests on
 
 
 Check = Callable[[Source], Evidence]
@@ -89,7 +89,7 @@ def _judged(
         f"{what}: ahead in {s.wins} of {s.n} pairs, behind in {s.losses}; mean difference "
         f"{s.mean:+.2f} {unit}{interval}{effect}, p = {s.p:.3g} (Wilcoxon)"
     )
-    return Evidence(verdict, says, s.p)
+    return Evidence(verdict, says, () if verdict == UNKNOWN else (s.p,))
 
 
 def _images(table: pd.DataFrame, found: pd.DataFrame, factor: str, first: Any, second: Any) -> str:
@@ -137,8 +137,8 @@ def every_part(*checks: Check, all_needed: bool = False) -> Check:
         verdict = UNKNOWN if not verdicts else verdicts.pop() if len(verdicts) == 1 else MIXED
         if all_needed and verdict == HOLDS and len(measured) < len(parts):
             verdict = UNKNOWN
-        p = next((part.p for part in measured if part.p is not None), None)
-        return Evidence(verdict, "; ".join(part.says for part in parts), p)
+        tested = sum((part.p for part in measured), ())
+        return Evidence(verdict, "; ".join(part.says for part in parts), tested)
 
     return check
 

@@ -7,7 +7,7 @@ begin with the report's letter.
 
 from __future__ import annotations
 
-import math
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,14 +138,14 @@ CLAIMS = (
 def judge(runs: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each claim and source: id, claim, source, verdict, says, p_holm.
 
-    p_holm is the p value of the test over the grid, adjusted over all claims of a source (Holm).
+    p_holm has the p values of a claim's tests over the grid, adjusted (Holm) over all tests of a
+    source.
     """
     rows = []
     for source in sources.every(runs):
         found = [claim.check(source) for claim in CLAIMS]
-        tested = {number: e.p for number, e in enumerate(found) if e.p is not None}
-        adjusted = dict(zip(tested, stats.holm(list(tested.values())), strict=True))
-        for number, (claim, evidence) in enumerate(zip(CLAIMS, found, strict=True)):
+        adjusted = iter(stats.holm([p for evidence in found for p in evidence.p]))
+        for claim, evidence in zip(CLAIMS, found, strict=True):
             rows.append(
                 {
                     "id": claim.id,
@@ -153,7 +153,7 @@ def judge(runs: pd.DataFrame) -> pd.DataFrame:
                     "source": source.name,
                     "verdict": evidence.verdict,
                     "says": evidence.says,
-                    "p_holm": adjusted.get(number, math.nan),
+                    "p_holm": tuple(itertools.islice(adjusted, len(evidence.p))),
                 }
             )
     return pd.DataFrame(rows)
@@ -192,7 +192,8 @@ def evidence(judged: pd.DataFrame) -> Markdown:
     for (name, text), rows in judged.groupby(["id", "claim"], sort=False):
         lines.append(f"\n**{name}. {text}**\n")
         for row in rows.itertuples():
-            adjusted = "" if math.isnan(row.p_holm) else f"; p = {row.p_holm:.3g} over all claims"
+            p = ", ".join(f"{value:.3g}" for value in row.p_holm)
+            adjusted = f"; p = {p} over all claims" if p else ""
             lines.append(f"- {row.source}: *{row.verdict}*. {row.says}{adjusted}.")
     return Markdown("\n".join(lines))
 

@@ -238,7 +238,7 @@ def _kind(template: str, parameters: dict[str, Any]) -> tuple:
 
 
 def _work(parameters: dict[str, Any]) -> float:
-    images = parameters["train_size"] or 49_000
+    images = parameters["train_size"] or tables.ALL_IMAGES
     if "epochs" in parameters:
         return parameters["epochs"] * images
     degrees = len(parameters["degree"]) if parameters["kernel"] == "poly" else 1

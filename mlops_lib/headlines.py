@@ -33,6 +33,7 @@ def _best(runs: pd.DataFrame) -> str:
 
 def _gpu_ratio(runs: pd.DataFrame) -> str:
     """Return how many times faster than its CPU twin each GPU run trained."""
+    runs = tables.alone(runs)
     timed = runs.assign(seconds=1 / runs["images_per_second"]) if len(runs) else runs
     ratios = tables.gpu_ratios(timed)["ratio"]
     if ratios.empty:
@@ -64,7 +65,7 @@ def q1b(runs: pd.DataFrame) -> Markdown:
 
 def q2(runs: pd.DataFrame) -> Markdown:
     """Say in a sentence or two what Q2 found so far."""
-    here = tables.select(runs, template="q2")
+    here = tables.alone(tables.select(runs, template="q2"))
     lines = [f"- **GPU against CPU**: {_gpu_ratio(here)}."]
     for run in here.to_dict("records"):
         share = f", {run['peak_share']:.1%} of the peak" if "peak_share" in run else ""

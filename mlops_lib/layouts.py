@@ -17,11 +17,13 @@ from mlops_lib.tables import (
     NOT_STATED,
     PUBLISHED_EPOCHS,
     Q1A_KEYS,
-    accuracy_interval,
+    accuracy_over_seeds,
     accuracy_text,
+    alone,
     extent,
     fullest,
     images_right,
+    interval_text,
     published,
     select,
     title,
@@ -29,6 +31,8 @@ from mlops_lib.tables import (
 )
 
 CHANGES = ("input_size", "amp", "input_pipeline", "pin_memory")  # one at a time, by `ablations`
+MEASURED, MEASURED_ON_LESS = "measured here", "measured here on less"
+SPEEDS = ("epochs", "training (s)", "images/s", "GFLOPs", "share of peak")
 RUN_PAGES = "runs/"  # where the book has them
 LINK = re.compile(rf"\[([^\]]+)\]\(({RUN_PAGES}[^()]+)\)")
 LINK_SIGN = "↗"
@@ -64,11 +68,9 @@ def cell(runs: pd.DataFrame, published_epochs: int | None = None) -> str:
     runs = fullest(runs)
     if runs.empty:
         return NOT_RUN
+    text = interval_text(*accuracy_over_seeds(runs))
     if len(runs) > 1:
-        accuracy = 100 * runs["test_accuracy"]
-        text = f"{accuracy.mean():.2f} ± {accuracy.std():.2f} (n={len(runs)})"
-    else:
-        text = accuracy_text(runs.iloc[0])
+        text += f", mean of {len(runs)} seeds"
     less = extent(runs.iloc[0], published_epochs)
     links = " ".join(_link(run, LINK_SIGN) for run in runs.to_dict("records"))
     return f"{text} {links}; {less}" if less else f"{text} {links}"
@@ -157,19 +159,19 @@ def q2(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _measured_speed(here: pd.DataFrame, missing: str) -> dict[tuple[str, str], str]:
-    forms = {
-        "epochs": ("epochs", "{:.0f}", 1),
-        "training (s)": ("train_seconds", "{:,.0f}", 1),
-        "images/s": ("images_per_second", "{:,.0f}", 1),
-        "GFLOPs": ("flops", "{:.3f}", 1e-9),
-        "share of peak": ("peak_share", "{:.1%}", 1),
-    }
-    return {
-        ("Measured here", column): missing
-        if here.empty
-        else form.format(here[name].iloc[0] * factor)
-        for column, (name, form, factor) in forms.items()
-    }
+    if here.empty:
+        texts = dict.fromkeys(SPEEDS, missing)
+    else:
+        run = here.iloc[0].to_dict()
+        values = (
+            f"{run['epochs']:.0f}",
+            _timed(run, f"{run['train_seconds']:,.0f}"),
+            _timed(run, f"{run['images_per_second']:,.0f}"),
+            f"{run['flops'] / 1e9:.3f}",
+            _timed(run, f"{run['peak_share']:.1%}"),
+        )
+        texts = dict(zip(SPEEDS, values, strict=True))
+    return {("Measured here", column): text for column, text in texts.items()}
 
 
 def _two_level(rows: list[dict], index: list[str]) -> pd.DataFrame:
@@ -257,7 +259,9 @@ def q1a_long(runs: pd.DataFrame) -> pd.DataFrame:
         rows.append(_point(told, f"report {told['report']}", told["accuracy_pct"]))
         here = fullest(trained(runs, **{name: told[name] for name in ("model", *Q1A_KEYS)}))
         if told["report"] == "A" and not here.empty:
-            rows.append(_point(told, "measured here", *accuracy_interval(here.iloc[0])))
+            less = extent(here.iloc[0], PUBLISHED_EPOCHS[told["dataset"]])
+            source = MEASURED_ON_LESS if less else MEASURED
+            rows.append(_point(told, source, *accuracy_over_seeds(here)))
     return pd.DataFrame(rows)
 
 
@@ -275,8 +279,8 @@ def _point(told: dict[str, Any], source: str, accuracy: float, *interval: float)
 
 
 def speeds(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return run, device and training images per second of every run of Q2."""
-    here = select(runs, template="q2")
+    """Return run, device and training images per second of the runs of Q2 that had no company."""
+    here = alone(select(runs, template="q2"))
     if here.empty:
         return pd.DataFrame(columns=["run", "device", "images_per_second"])
     return pd.DataFrame(

@@ -12,7 +12,6 @@ import pandas as pd
 from mlops_lib import tables
 
 SOURCES = ("Report A", "Report B", "Our runs")
-UNSTATED = 0  # epochs of a report: not all are stated
 PAIR_KEYS = [
     "dataset", "model", "batch_size", "optimizer", "lr", "epochs", "train_images", "device",
 ]  # fmt: skip
@@ -46,9 +45,13 @@ def _report(letter: str) -> Source:
     size = 28 if letter == "A" else 224  # its FLOPs say so
     return Source(
         f"Report {letter}",
-        # The same for every row: they count as alike in what is not stated.
-        q1a.assign(epochs=UNSTATED, train_images=49_000, device=tables.NOT_STATED),
-        q1b.assign(seconds=q1b["train_time_ms"] / 1000, train_images=49_000),
+        # What a report does not state counts as alike in all of its rows, and as the protocol.
+        q1a.assign(
+            epochs=q1a["dataset"].map(tables.PUBLISHED_EPOCHS),
+            train_images=tables.ALL_IMAGES,
+            device=tables.NOT_STATED,
+        ),
+        q1b.assign(seconds=q1b["train_time_ms"] / 1000, train_images=tables.ALL_IMAGES),
         q2.assign(seconds=q2["train_time_ms"] / 1000, input_size=size),
     )
 
@@ -81,7 +84,7 @@ def ours(runs: pd.DataFrame) -> Source:
         )
     if len(q2):
         # Runs may differ in length: seconds for the same images.
-        seconds = (49_000 / q2["images_per_second"]).where(q2["alone"])
+        seconds = (tables.ALL_IMAGES / q2["images_per_second"]).where(q2["alone"])
         q2 = q2.assign(seconds=seconds, gflops=q2["flops"] / 1e9)
     q1a = pd.DataFrame(trained, columns=None if trained else [*PAIR_KEYS, "train_seconds"])
     return Source(SOURCES[2], q1a, q1b, q2)
@@ -117,11 +120,9 @@ def whole(results: pd.DataFrame) -> pd.DataFrame:
     """Leave out runs of Q1 on fewer images or epochs than published; a report's are all whole."""
     if results.empty:
         return results
-    kept = results["train_images"] >= 49_000
-    if "epochs" in results:
-        published = results["dataset"].map(tables.PUBLISHED_EPOCHS)
-        kept &= ~((results["epochs"] > UNSTATED) & (results["epochs"] < published))
-    return results[kept]
+    epochs = tables.PUBLISHED_EPOCHS if "epochs" in results else {}
+    rows = results.to_dict("records")
+    return results[[not tables.extent(row, epochs.get(row["dataset"])) for row in rows]]
 
 
 def pairs(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 def wilson(successes: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -15,6 +16,21 @@ def wilson(successes: int, total: int, confidence: float = 0.95) -> tuple[float,
 
     interval = binomtest(successes, total).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def mean_interval(values: ArrayLike) -> tuple[float, float, float]:
+    """Return the mean of values, float (n,), and its 95 % interval (Student's t).
+
+    Of a single value the interval is infinite.
+    """
+    from scipy import stats
+
+    values = np.asarray(values, dtype=float)
+    mean, n = float(values.mean()), len(values)
+    if n < 2:
+        return mean, -math.inf, math.inf
+    reach = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1)) / math.sqrt(n)
+    return mean, mean - reach, mean + reach
 
 
 @dataclass(frozen=True)
@@ -36,13 +52,12 @@ def paired(differences: Sequence[float]) -> Paired:
     from scipy import stats
 
     values = np.asarray(differences, dtype=float)
-    mean, n = float(values.mean()), len(values)
-    spread = float(values.std(ddof=1)) if n > 1 else math.nan
-    reach = float(stats.t.ppf(0.975, n - 1)) * spread / math.sqrt(n) if n > 1 else math.inf
-    effect = mean / spread if n > 1 and spread > 0 else math.nan
+    mean, low, high = mean_interval(values)
+    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    effect = mean / spread if spread > 0 else math.nan
     p = float(stats.wilcoxon(values).pvalue) if values.any() else 1.0
     wins, losses = int((values > 0).sum()), int((values < 0).sum())
-    return Paired(n, wins, losses, mean, mean - reach, mean + reach, effect, p)
+    return Paired(len(values), wins, losses, mean, low, high, effect, p)
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:

@@ -11,13 +11,14 @@ import pandas as pd
 
 from mlops_lib import record
 from mlops_lib.record import Record
-from mlops_lib.stats import wilson
+from mlops_lib.stats import mean_interval, wilson
 
 RUNS = record.BOOK / "runs"
 PUBLISHED = record.BOOK / "published"
 NOT_RUN = "not run"
 NOT_STATED = "not stated"
 ALONE = 0.8  # of the processor time that its threads could get, what a run alone gets at least
+ALL_IMAGES = 49_000  # for training, of the 70,000
 PUBLISHED_EPOCHS = {"mnist": 5, "fashion_mnist": 10}  # report B; report A states none
 TWINS = ["model", "optimizer", "lr", "batch_size", "input_size", "in_channels"]
 Q1A_KEYS = ["dataset", "batch_size", "optimizer", "lr"]
@@ -92,7 +93,9 @@ def _row(run: Record, path: Path, folder: Path) -> dict[str, Any]:
         "history": run.results.get("epochs"),
         "device": run.environment["device"],
         "device_name": run.environment["device_name"],
-        "train_images": run.results.get("train_images") or run.parameters["train_size"] or 49_000,
+        "train_images": run.results.get("train_images")
+        or run.parameters["train_size"]
+        or ALL_IMAGES,
         "candidates": len(search) or None,
         "search_seconds": sum(candidate["fit_seconds"] for candidate in search) or seconds,
         "duration_seconds": run.duration_seconds,
@@ -165,9 +168,24 @@ def accuracy_interval(run: Any) -> tuple[float, float, float]:
     return 100 * right / total, 100 * low, 100 * high
 
 
+def accuracy_over_seeds(runs: pd.DataFrame) -> tuple[float, float, float]:
+    """Return the accuracy of one configuration's runs and its 95 % interval, in per cent.
+
+    Of one run Wilson's, over its test images; of several the mean and Student's t, over the seeds.
+    """
+    if len(runs) == 1:
+        return accuracy_interval(runs.iloc[0])
+    mean, low, high = mean_interval(100 * runs["test_accuracy"])
+    return mean, low, min(high, 100.0)
+
+
 def accuracy_text(run: Any) -> str:
-    """Return `98.42 (98.20-98.61)`: accuracy and its 95 % interval in per cent."""
-    accuracy, low, high = accuracy_interval(run)
+    """Return `98.42 (98.20–98.61)`: accuracy and its 95 % interval in per cent."""
+    return interval_text(*accuracy_interval(run))
+
+
+def interval_text(accuracy: float, low: float, high: float) -> str:
+    """Write an accuracy and its interval, per cent."""
     return f"{accuracy:.2f} ({low:.2f}–{high:.2f})"
 
 
@@ -177,8 +195,8 @@ def extent(run: Any, published_epochs: int | None = None) -> str:
     if published_epochs and run["epochs"] < published_epochs:
         plural = "" if run["epochs"] == 1 else "s"
         parts.append(f"{run['epochs']:.0f} epoch{plural} of {published_epochs}")
-    if run.get("train_images", 49_000) < 49_000:
-        parts.append(f"{run['train_images']:,.0f} images of 49,000")
+    if run.get("train_images", ALL_IMAGES) < ALL_IMAGES:
+        parts.append(f"{run['train_images']:,.0f} images of {ALL_IMAGES:,}")
     return ", ".join(parts)
 
 

@@ -50,7 +50,7 @@ def test_the_fullest_run_is_shown_and_seeds_are_averaged(runs):
     table = runs(small, make(right=13_860, seed=0), make(right=13_720, seed=1))
     here = tables.fullest(table)
     assert sorted(here["seed"]) == [0, 1]
-    assert layouts.cell(table).startswith("98.50 ± 0.71 (n=2)")
+    assert layouts.cell(table).startswith("98.50 (92.15–100.00), mean of 2 seeds")
 
 
 def test_runs_that_differ_in_one_parameter_alone_stand_side_by_side(runs):
@@ -104,11 +104,29 @@ def test_a_time_beside_other_work_is_in_brackets(runs):
     assert [text in page for text in (">50.0<", ">(60.0)<", ">70.0<")] == [True] * 3
 
 
+def test_a_benchmark_beside_other_work_is_in_brackets_and_in_no_ratio(runs):
+    busy = {"device": "cpu", "threads": 2}
+    used = {"train_seconds": 60.0, "train_cpu_seconds": 65.0, "images_per_second": 800.0}
+    q2 = {"optimizer": "sgd", "batch_size": 16}
+    table = runs(
+        make("q2", environment=busy, device="cpu", results=used, **q2),
+        make("q2", environment={"device": "cuda"}, **q2),
+    )
+    row = layouts.q2(table).loc[("A", "CPU", "ResNet-18", "SGD", "28x28")]["Measured here"]
+    assert (row["training (s)"], row["images/s"]) == ("(60)", "(800)")
+    assert not row["GFLOPs"].startswith("(")
+    assert headlines.overview(table)["gpu_ratio"] == tables.NOT_RUN
+    assert layouts.speeds(table)["device"].tolist() == ["GPU"]
+
+
 def test_points_of_the_figure_have_intervals_where_measured(runs):
-    points = layouts.q1a_long(runs(make(batch_size=32)))
-    assert len(points) == 65
+    points = layouts.q1a_long(runs(make(batch_size=32, epochs=5), make(batch_size=16)))
+    assert len(points) == 66
     measured = points[points.source == "measured here"].iloc[0]
+    assert measured.configuration.endswith("batch 32")
     assert measured.low < measured.accuracy < measured.high
+    (shorter,) = points[points.source == "measured here on less"].to_dict("records")
+    assert shorter["configuration"].endswith("batch 16")
 
 
 def test_a_page_shows_cells_whole_and_escaped():

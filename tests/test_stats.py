@@ -24,6 +24,11 @@ def test_paired_differences_by_hand():
     assert found.mean - found.low == pytest.approx(found.high - found.mean)
 
 
+def test_the_mean_of_a_few_values_by_hand():
+    reach = 4.302653 / math.sqrt(3)  # Student's t of two degrees of freedom, deviation 1
+    assert stats.mean_interval([1, 2, 3]) == pytest.approx((2, 2 - reach, 2 + reach))
+
+
 def test_one_pair_and_no_difference_prove_nothing():
     one = stats.paired([0.5])
     assert (one.low, one.high, one.p) == (-math.inf, math.inf, 1.0)
