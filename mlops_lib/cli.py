@@ -170,7 +170,7 @@ def data(names: tuple[str, ...]) -> None:
 
     for name in names or ("mnist", "fashion_mnist"):
         paths = datasets.fetch(name, click.echo)
-        click.echo(f"{name}: four files in {paths[0].parent}, as published (SHA-256)")
+        click.echo(f"{name}: four files in {paths[0].parent}, checked (SHA-256)")
 
 
 if __name__ == "__main__":

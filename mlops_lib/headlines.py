@@ -5,17 +5,17 @@ from __future__ import annotations
 import pandas as pd
 from IPython.display import Markdown
 
-from mlops_lib import tables
+from mlops_lib import sources, tables
 
 
 def overview(runs: pd.DataFrame) -> dict[str, str]:
     """Return the overview's figures as text, by name; what has no run says so."""
     found = {"runs": str(len(runs))}
-    for dataset in ("mnist", "fashion_mnist"):
+    for dataset in tables.PUBLISHED_EPOCHS:
         here = tables.select(runs, dataset=dataset)
         found[f"best_{dataset}"] = _best(here)
         found[f"best_resnet_{dataset}"] = _best(tables.select(here, template="q1a"))
-        found[f"best_svm_{dataset}"] = _best(tables.select(here, template="q1b"))
+        found[f"best_svm_{dataset}"] = _best_svm(tables.select(here, template="q1b"))
     found["gpu_ratio"] = _gpu_ratio(tables.select(runs, template="q2"))
     names = runs["device_name"].unique() if len(runs) else []
     found["machines"] = ", ".join(names) or tables.NOT_RUN
@@ -31,6 +31,16 @@ def _best(runs: pd.DataFrame) -> str:
     return f"{tables.accuracy_text(run)} %: {run['title']}" + (f" ({less})" if less else "")
 
 
+def _best_svm(searches: pd.DataFrame) -> str:
+    """Return the best of the kernels, and which were not run."""
+    missing = [
+        f"{tables.title(kernel)} kernel: {tables.NOT_RUN}"
+        for kernel in ("rbf", "poly")
+        if tables.select(searches, kernel=kernel).empty
+    ]
+    return "; ".join([_best(searches), *missing]) if len(searches) else tables.NOT_RUN
+
+
 def _gpu_ratio(runs: pd.DataFrame) -> str:
     """Return how many times faster than its CPU twin each GPU run trained."""
     runs = tables.alone(runs)
@@ -43,23 +53,35 @@ def _gpu_ratio(runs: pd.DataFrame) -> str:
 
 def q1a(runs: pd.DataFrame) -> Markdown:
     """Say in a sentence or two what Q1(a) found so far."""
+    whole = sources.whole(sources.ours(runs).q1a)
     lines = []
-    for dataset in ("mnist", "fashion_mnist"):
+    for dataset in tables.PUBLISHED_EPOCHS:
         here = tables.select(runs, template="q1a", dataset=dataset)
-        reports = tables.published("q1a").query("dataset == @dataset")
-        range_text = f"{reports['accuracy_pct'].min():.2f} to {reports['accuracy_pct'].max():.2f} %"
+        done, published = (
+            len(tables.select(table, dataset=dataset)) for table in (whole, sources.report("A").q1a)
+        )
         lines.append(
-            f"- **{tables.title(dataset)}**, best: {_best(here)}. The reports: {range_text}."
+            f"- **{tables.title(dataset)}**, best: {_best(here)}. {_told('q1a', dataset)} Run with "
+            f"all published epochs: {done} of {published} configurations."
         )
     return Markdown("\n".join(lines))
+
+
+def _told(question: str, dataset: str) -> str:
+    """Return the best accuracy that either report has for a question and a dataset."""
+    told = tables.select(tables.published(question), dataset=dataset)
+    best = told.groupby("report")["accuracy_pct"].max()
+    return f"The reports' best: A {best['A']:.2f} %, B {best['B']:.2f} %."
 
 
 def q1b(runs: pd.DataFrame) -> Markdown:
     """Say in a sentence or two what Q1(b) found so far."""
     lines = []
-    for dataset in ("mnist", "fashion_mnist"):
+    for dataset in tables.PUBLISHED_EPOCHS:
         here = tables.select(runs, template="q1b", dataset=dataset)
-        lines.append(f"- **{tables.title(dataset)}**, best: {_best(here)}.")
+        lines.append(
+            f"- **{tables.title(dataset)}**, best: {_best_svm(here)}. {_told('q1b', dataset)}"
+        )
     return Markdown("\n".join(lines))
 
 

@@ -107,7 +107,7 @@ def summarise(content: nbformat.NotebookNode, made: record.Record, path: Path) -
     facts = {
         "Repeat it": f"<code>{html.escape(run.papermill_command(made))}</code>",
         "Suite": html.escape(path.parents[1].name),
-        "Ran on": html.escape(f"{ran['device_name']}, {ran.get('threads')} threads"),
+        "Ran on": html.escape(f"{ran['device_name']}, threads: {ran.get('threads')}"),
         "With": html.escape(", ".join(f"{name} {ran.get(name)}" for name in software)),
         "Project at commit": html.escape(str(ran.get("commit"))),
         "Started": made.started_at,

@@ -70,7 +70,7 @@ class Trained(Scored):
     """The results of a ResNet."""
 
     best: dict[str, Any] = {}
-    """Nothing: what a search chose, of the other template."""
+    """Always empty: only q1b searches."""
     last_test_accuracy: Share | None = None
     """The same share with the weights of the last epoch."""
     epochs: list[Epoch] = []

@@ -24,12 +24,17 @@ def benchmarks(path: Path = BENCHMARKS) -> pd.DataFrame:
                 "measured": f"{figure['median']:.2f}",
                 "range": f"{figure['low']:.2f} to {figure['high']:.2f}",
                 "n": figure["n"],
-                "commit": (figure.get("commit") or "")[:7],
+                "commit": _short_commit(figure.get("commit") or ""),
                 "wanted": wanted(figure),
                 "": "short" if is_short(figure) else "",
             }
         )
     return pd.DataFrame(rows).set_index("figure")
+
+
+def _short_commit(commit: str) -> str:
+    """Cut a commit to what tells it apart; `+` behind it: with changes that it does not have."""
+    return commit[:7] + "+" * commit.endswith("+")
 
 
 def wanted(figure: dict[str, Any]) -> str:
