@@ -63,7 +63,7 @@ class Resident:
         batch_size: int,
         device: torch.device,
         seed: int = 0,
-        **_: object,
+        pin_memory: bool = False,  # where a DataLoader brings them
     ) -> None:
         self.images = torch.from_numpy(images).to(device)
         self.labels = torch.from_numpy(labels).to(device)

@@ -27,11 +27,11 @@ def main() -> None:
     """Run parameter grids of the study's notebooks, and build the book from their records."""
 
 
-def _slots(suite: str):
+def _slots(suite: str, anywhere: bool = False):
     from mlops_lib import run
     from mlops_lib import suite as suites
 
-    return run.slots(suite, suites.load(suite))
+    return run.slots(suite, suites.load(suite, anywhere=anywhere))
 
 
 @main.command()
@@ -64,7 +64,7 @@ def run(suite: str, **options) -> None:
     from mlops_lib import run as runner
     from mlops_lib.console import RunDisplay, plan
 
-    slots = runner.where(_slots(suite), options["where"])
+    slots = runner.where(_slots(suite, options["scheduler"] is not None), options["where"])
     slots = runner.only(slots, options["only"])
     again = runner.FAILED if options["only_failed"] else runner.UNFINISHED
     again |= runner.STALE if options["stale"] else frozenset()
@@ -127,8 +127,9 @@ def report(suite: str | None, pdf: Path | None) -> None:
         book.pdf(pdf.resolve(), click.echo)
         click.echo(f"The book: {pdf}")
         return
+    slots = _slots(suite) if suite else []
     index = book.build(click.echo)
-    for slot in _slots(suite) if suite else []:
+    for slot in slots:
         found = slot.read()
         click.echo(result_line(slot, found) if found else f"not run: {slot.title}")
     click.echo(f"The book: {index}")

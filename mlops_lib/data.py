@@ -109,17 +109,22 @@ def split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.nda
     """
     from sklearn.model_selection import train_test_split
 
-    rest, test = train_test_split(
-        np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=seed
-    )
-    train, val = train_test_split(rest, test_size=0.125, stratify=labels[rest], random_state=seed)
+    try:
+        rest, test = train_test_split(
+            np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=seed
+        )
+        train, val = train_test_split(
+            rest, test_size=0.125, stratify=labels[rest], random_state=seed
+        )
+    except ValueError as error:
+        raise DataError(f"the images can't be split by class, there are too few: {error}") from None
     return np.sort(train), np.sort(val), np.sort(test)
 
 
 def subset(train: np.ndarray, labels: np.ndarray, train_size: int | None, seed: int) -> np.ndarray:
     """Return `train_size` of the training indices, the same share of every class; None: all.
 
-    Raises ParameterError where the training split holds fewer.
+    Raises ParameterError where the training split holds fewer, or too few more to leave out.
     """
     from sklearn.model_selection import train_test_split
 
@@ -128,6 +133,13 @@ def subset(train: np.ndarray, labels: np.ndarray, train_size: int | None, seed: 
     if train_size > len(train):
         raise ParameterError(
             f"train_size={train_size} is not allowed: the training split holds {len(train)} images"
+        )
+    classes = len(np.unique(labels))
+    if train_size > len(train) - classes:
+        raise ParameterError(
+            f"train_size={train_size} is not allowed: of the {len(train)} images of the training "
+            f"split, all (None) or at most {len(train) - classes} can be taken, to be fair to "
+            f"{classes} classes"
         )
     chosen, _ = train_test_split(
         train, train_size=train_size, stratify=labels[train], random_state=seed

@@ -24,7 +24,7 @@ from mlops_lib.params import ParameterError
 from mlops_lib.record import Record, RecordError
 from mlops_lib.run import UNFINISHED, Performed, Slot, Status, Task
 
-ALONE = "q2"  # a benchmark has the machine for itself
+BENCHMARK = "q2"  # has the machine for itself
 POLL_SECONDS = 0.5
 MOST_TASKS = 64  # at the scheduler at a time
 
@@ -55,7 +55,7 @@ class Options:
     interrupted: threading.Event = field(default_factory=threading.Event)  # nothing counts any more
 
 
-class Place(Protocol):
+class Site(Protocol):
     """Where tasks are performed."""
 
     jobs: int
@@ -101,16 +101,21 @@ class _Workers:
         except (OSError, ValueError) as error:
             raise ParameterError(f"scheduler={address!r} can't be reached: {error}") from None
         self.jobs = MOST_TASKS  # the scheduler hands them out as workers come and go
+        self.futures: set[Any] = set()
 
     def perform(self, task: Task, on_output: Callable[[str], None]) -> Performed:
         needs = {"GPU": 1} if task.parameters.get("device") == "cuda" else None
         future = self.client.submit(_on_worker, task, self.client.id, pure=False, resources=needs)
+        self.futures.add(future)
         try:
             return future.result()
         except Exception as error:  # whatever befell the workers
             return Performed(task.notebook, f"{type(error).__name__}: {error}", 0.0)
+        finally:
+            self.futures.discard(future)
 
     def end_kernels(self) -> None:
+        self.client.cancel(list(self.futures))  # also those that no worker has begun, or can
         self.client.run(kernels.end_all, self.client.id)
 
     def close(self) -> None:
@@ -131,8 +136,8 @@ def execute_all(places: list[Slot], options: Options | None = None) -> Iterator[
     be reached.
     """
     options = options or Options()
-    alone = [slot for slot in places if slot.run.template == ALONE]
-    together = [slot for slot in places if slot.run.template != ALONE]
+    alone = [slot for slot in places if slot.run.template == BENCHMARK]
+    together = [slot for slot in places if slot.run.template != BENCHMARK]
     for some, jobs in ((together, options.jobs), (alone, 1)):
         if some:
             here = _Workers(options.scheduler) if options.scheduler else _Here(jobs)
@@ -142,9 +147,7 @@ def execute_all(places: list[Slot], options: Options | None = None) -> Iterator[
                 here.close()
 
 
-def _side_by_side(
-    places: list[Slot], here: Place, jobs: int, options: Options
-) -> Iterator[Outcome]:
+def _side_by_side(places: list[Slot], here: Site, jobs: int, options: Options) -> Iterator[Outcome]:
     """Execute runs, `jobs` at a time; those that another runner executes are looked at last."""
     pool = ThreadPoolExecutor(jobs)
     submitted = [pool.submit(_run_one, slot, here, options) for slot in places]
@@ -176,7 +179,7 @@ def _side_by_side(
 
 
 def _run_one(
-    slot: Slot, here: Place, options: Options, patient: bool = False
+    slot: Slot, here: Site, options: Options, patient: bool = False
 ) -> Outcome | Slot | None:
     """Execute a run unless it is done; return its slot if another runner is at it.
 
@@ -196,10 +199,12 @@ def _run_one(
         return Outcome(slot, error=f"{error.filename or slot.notebook}: {error.strerror or error}")
     except RecordError as error:
         return Outcome(slot, error=str(error))
+    except Exception as error:  # of this run alone: the others go on
+        return Outcome(slot, error=f"{type(error).__name__}: {error}")
     return None
 
 
-def _attempt(slot: Slot, here: Place, options: Options) -> Outcome:
+def _attempt(slot: Slot, here: Site, options: Options) -> Outcome:
     """Execute a run, again where it fails and that is asked for, and keep what came out."""
     options.on_start(slot)
     task = Task.of(slot, options.timeout)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_lib.params import ParameterError
@@ -44,15 +46,21 @@ class Place:
 
         return self.device.type == "cpu" and self.amp_dtype == torch.float32
 
+    def stream(self) -> torch.cuda.Stream | None:
+        """Return a new CUDA stream; None on a CPU."""
+        import torch
+
+        return torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+
     @contextmanager
-    def side_stream(self) -> Iterator[None]:
-        """Work in a stream apart, as what comes before a capture has to; nothing on a CPU."""
-        if self.device.type == "cpu":
+    def within(self, side: torch.cuda.Stream | None) -> Iterator[None]:
+        """Work in a stream apart, as what comes before a capture has to; in None, as usual."""
+        if side is None:
             yield
             return
         import torch
 
-        side, main = torch.cuda.Stream(self.device), torch.cuda.current_stream(self.device)
+        main = torch.cuda.current_stream(self.device)
         side.wait_stream(main)
         with torch.cuda.stream(side):
             yield
@@ -84,11 +92,19 @@ class Place:
         cuda = self.device.type == "cuda"
         return {
             "device": self.device.type,
-            "device_name": torch.cuda.get_device_name(self.device) if cuda else None,
+            "device_name": torch.cuda.get_device_name(self.device) if cuda else cpu_name(),
             "threads": torch.get_num_threads(),
             "amp_dtype": str(self.amp_dtype).removeprefix("torch."),
             "allocator": self.allocator,
         }
+
+
+def cpu_name() -> str:
+    """Return the processor's name as the system gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def cores() -> list[int]:
@@ -133,6 +149,7 @@ def prepare(device: str = "auto", amp: str = "auto", input_size: int = 28, seed:
         )
     allocator = "glibc, freed memory kept on huge pages" if keep_memory() else "default"
     torch.backends.cudnn.benchmark = True  # batches have one size: the fastest kernels are sought
+    torch.backends.cudnn.allow_tf32 = False  # float32 is float32, in convolutions as in products
     torch.set_num_threads(torch.get_num_threads())  # MKL then rounds as where a runner sets them
     torch.manual_seed(seed)
     where = torch.device("cuda" if cuda else "cpu")
@@ -145,17 +162,20 @@ def keep_memory() -> bool:
     Else every large tensor is returned to the system when freed, and its pages are cleared
     and mapped anew a moment later. Elsewhere than on glibc nothing is changed.
     """
+    if sys.platform != "linux":
+        return False
     libc = ctypes.CDLL(None)
-    if not (sys.platform == "linux" and hasattr(libc, "gnu_get_libc_version")):
+    if not hasattr(libc, "gnu_get_libc_version"):
         return False
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     libc.free.argtypes = [ctypes.c_void_p]
     libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     kept = libc.mallopt(M_MMAP_THRESHOLD, 2**30) and libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     block = libc.malloc(HEAP_BYTES)
-    aligned = -(-block // HUGE_PAGE) * HUGE_PAGE
-    libc.madvise(aligned, HEAP_BYTES - HUGE_PAGE, MADV_HUGEPAGE)
-    libc.free(block)  # stays part of the heap, and takes no memory until it is used
+    if block is not None:  # where a process may have so much
+        aligned = -(-block // HUGE_PAGE) * HUGE_PAGE
+        libc.madvise(aligned, HEAP_BYTES - HUGE_PAGE, MADV_HUGEPAGE)
+        libc.free(block)  # stays part of the heap, and takes no memory until it is used
     return bool(kept)
 
 

@@ -25,7 +25,7 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
 from jupyter_client.utils import run_sync
 
-from mlops_lib import hardware
+from mlops_lib import hardware, record
 
 _live: dict[_Manager, str] = {}  # kernels of this process, and whom they work for
 _starting = threading.Lock()
@@ -38,7 +38,7 @@ class Share:
     threads: int  # at most; fewer where torch or OMP_NUM_THREADS would take fewer
     cores: tuple[int, ...] = ()  # empty: any
     gpu: str | None = None  # as CUDA_VISIBLE_DEVICES names it; None: as it is set already
-    owner: str = ""
+    owner: str = ""  # the Dask client whose task this is; else it is of this runner
 
 
 def shares(jobs: int) -> list[Share]:
@@ -127,6 +127,8 @@ def _serve(connection_file: str, directory: str, share: Share | None) -> None:
     os.chdir(directory)
     if share is not None:
         keep_to(share)
+        if not share.owner:
+            os.environ[record.RUNNER] = str(os.getppid())
     sys.path.insert(0, "")
     from ipykernel.kernelapp import IPKernelApp
     from tqdm import tqdm

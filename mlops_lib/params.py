@@ -105,7 +105,9 @@ class Parameters(BaseModel):
             names |= {
                 name
                 for name, value in namespace.items()
-                if not name.startswith("_") and isinstance(value, (str, int, float, type(None)))
+                if not name.startswith("_")
+                and name not in ("In", "Out")
+                and isinstance(value, (str, int, float, list, tuple, dict, type(None)))
             }
         return cls(**{name: namespace[name] for name in sorted(names) if name in namespace})
 

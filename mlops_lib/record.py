@@ -37,6 +37,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 BOOK = PROJECT / "book"
 Template = Literal["q1a", "q1b", "q2"]
 PACKAGES = ("torch", "torchvision", "scikit-learn")
+RUNNER = "MLOPS_RUNNER"  # set where a runner on this machine writes the record
 
 
 class RecordError(ValueError):
@@ -67,7 +68,7 @@ class Record(BaseModel):
     started_at: str = Field(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")
     """When it began, in UTC."""
     duration_seconds: float = Field(ge=0, allow_inf_nan=False)
-    """From the check of the parameters to the record."""
+    """The whole run; of a notebook executed by other means, without the kernel's start."""
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
         content = self.model_dump(mode="json")
@@ -116,11 +117,13 @@ class Begun:
 
         A file of this run alone, in `MLOPS_CHECKPOINTS`, by default `.checkpoints/` of the project.
         """
-        folder = os.environ.get("MLOPS_CHECKPOINTS") or PROJECT / ".checkpoints"
-        return Path(folder) / f"{self.key}.pt"
+        return checkpoint_path(self.key)
 
     def finish(self, results: dict[str, Any], **where: Any) -> Record:
-        """Return the record, and remove the checkpoint; `where` is what `environment` takes."""
+        """Return the record; `where` is what `environment` takes.
+
+        The checkpoint is removed, unless a runner is to do so when it has written the record.
+        """
         finished = Record(
             template=self.template,
             key=self.key,
@@ -130,7 +133,8 @@ class Begun:
             started_at=self.started_at,
             duration_seconds=time.perf_counter() - self._clock,
         )
-        checkpoint.remove(self.checkpoint)
+        if RUNNER not in os.environ:
+            checkpoint.remove(self.checkpoint)
         return finished
 
     def _repr_html_(self) -> str:
@@ -139,6 +143,11 @@ class Begun:
             for name, value in self.parameters.model_dump(mode="json").items()
         )
         return f"<table>{rows}</table>"
+
+
+def checkpoint_path(key: str) -> Path:
+    """Return where the run of this key keeps its checkpoint."""
+    return Path(os.environ.get("MLOPS_CHECKPOINTS") or PROJECT / ".checkpoints") / f"{key}.pt"
 
 
 def begin(template: Template, namespace: dict[str, Any]) -> Begun:
@@ -184,8 +193,8 @@ def environment(
     cores = len(hardware.cores())
     return {
         "device": device,
-        "device_name": device_name or cpu_name(),
-        "cpu": cpu_name(),
+        "device_name": device_name or hardware.cpu_name(),
+        "cpu": hardware.cpu_name(),
         "cores": cores,
         "threads": threads or cores,
         "amp_dtype": amp_dtype,
@@ -194,14 +203,6 @@ def environment(
         **{package: metadata.version(package) for package in PACKAGES},
         "commit": commit(),
     }
-
-
-def cpu_name() -> str:
-    """Return the processor's name as the system gives it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def commit() -> str | None:
@@ -247,10 +248,19 @@ def unpack_correct(results: dict[str, Any]) -> np.ndarray:
 def read(path: Path) -> Record:
     """Read a record from a `.json` file or from an executed `.ipynb`; raise RecordError."""
     try:
-        content = json.loads(path.read_bytes())
+        text = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"{path} can't be read: {error}") from None
+    return parse(text, path)
+
+
+def parse(text: bytes | str, path: Path) -> Record:
+    """Take a record from what a file holds, or is to hold; raise RecordError."""
+    try:
+        content = json.loads(text)
     except RecursionError:
         raise RecordError(f"{path} can't be read: it is nested too deeply") from None
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise RecordError(f"{path} can't be read: {error}") from None
     try:
         if path.suffix == ".ipynb":

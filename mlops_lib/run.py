@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pandas as pd
 from IPython.display import HTML, Markdown
 
-from mlops_lib import hardware, kernels, layouts, record, tables
+from mlops_lib import checkpoint, hardware, kernels, layouts, record, tables
 from mlops_lib.kernels import Share
 from mlops_lib.params import ParameterError, changed, nearest
 from mlops_lib.record import BOOK, Record
@@ -196,7 +196,7 @@ def _text(value: Any) -> str:
     if value is None or value == "None":
         return "null"
     try:
-        return f"{float(value):g}"
+        return f"{float(value):.12g}"
     except (TypeError, ValueError):
         return str(value)
 
@@ -261,7 +261,7 @@ def perform(
             error = f"{failed.ename}: {failed.evalue}"
         except RuntimeError as died:  # nbclient's DeadKernelError, or a kernel that didn't start
             error = f"the kernel ended before the notebook did: {died}"
-        if late.is_set():
+        if error and late.is_set():
             error = f"stopped after {task.timeout:g} s (--timeout)"
         if target.exists():
             executed = _tidy(target.read_text(encoding="utf-8"), task)
@@ -273,18 +273,21 @@ def perform(
 @contextmanager
 def _alarm(seconds: float | None, late: threading.Event, kernel) -> Iterator[None]:
     """End a kernel, and set `late`, when its time is over."""
+    left = threading.Event()
 
     def ring() -> None:
-        late.set()
-        kernel.end()
+        if not left.wait(seconds):
+            late.set()
+            kernel.end()
+            while not left.wait(1):  # it may not have been there yet
+                kernel.end()
 
-    timer = threading.Timer(seconds or 0, ring)
     if seconds:
-        timer.start()
+        threading.Thread(target=ring, daemon=True).start()
     try:
         yield
     finally:
-        timer.cancel()
+        left.set()
 
 
 def _tidy(notebook: str, task: Task) -> str:
@@ -308,19 +311,29 @@ def keep(slot: Slot, performed: Performed, key: str) -> Record | None:
     """Write a run's notebook and, as the last step, its record with this key; return the record.
 
     Without a record (None) the run has failed: its notebook, with the traceback, is kept, unless
-    there is an earlier result that was to be replaced. Raises RecordError where the notebook
-    holds no sound record.
+    there is an earlier result that was to be replaced. Raises RecordError, as of a failed run,
+    where the notebook holds no sound record.
     """
     if performed.error is not None:
-        if slot.read() is None:
-            slot.record.unlink(missing_ok=True)
-            record.write_text(performed.notebook, slot.notebook)
+        _keep_failed(slot, performed.notebook)
         return None
+    try:
+        made = record.parse(performed.notebook, slot.notebook)
+    except record.RecordError:
+        _keep_failed(slot, performed.notebook)
+        raise
     record.write_text(performed.notebook, slot.notebook)
-    made = record.read(slot.notebook)
+    begun_as = made.key
     made = made.model_copy(update={"key": key, "duration_seconds": performed.seconds})
     record.write(made, slot.record)
+    checkpoint.remove(record.checkpoint_path(begun_as))
     return made
+
+
+def _keep_failed(slot: Slot, notebook: str) -> None:
+    if slot.read() is None:
+        slot.record.unlink(missing_ok=True)
+        record.write_text(notebook, slot.notebook)
 
 
 class _Tap:

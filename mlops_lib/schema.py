@@ -66,7 +66,7 @@ class Epoch(_Described):
     """Its training, without the validation."""
 
 
-class Trained(Scored):
+class TrainedNetwork(Scored):
     """The results of a ResNet."""
 
     best: dict[str, Any] = {}
@@ -108,7 +108,7 @@ class Candidate(_Described):
     """Its fit."""
 
 
-class Fitted(Scored):
+class FittedSVM(Scored):
     """The results of a support vector machine."""
 
     search: list[Candidate] = []
@@ -156,4 +156,4 @@ class Machine(_Described):
     """The project's commit, with `+` where files differed from it; none outside git."""
 
 
-RESULTS: dict[str, type[Scored]] = {"q1a": Trained, "q1b": Fitted, "q2": Trained}
+RESULTS: dict[str, type[Scored]] = {"q1a": TrainedNetwork, "q1b": FittedSVM, "q2": TrainedNetwork}

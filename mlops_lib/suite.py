@@ -86,8 +86,10 @@ def names(folder: Path = FOLDER) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def load(name: str, folder: Path = FOLDER) -> list[Run]:
+def load(name: str, folder: Path = FOLDER, anywhere: bool = False) -> list[Run]:
     """Read the suite `name` (or a path to a YAML file) and return its runs, each once.
+
+    Grids that require what this machine has not are left out, unless runs may be `anywhere`.
 
     All parameters are validated here, before anything runs.
     Raises SuiteError, which names file, grid, key and value.
@@ -113,7 +115,9 @@ def load(name: str, folder: Path = FOLDER) -> list[Run]:
     runs = []
     for number, grid in enumerate(grids, start=1):
         place = f"{path.name}, grid {number} ({grid.template})"
-        runs += _expand(grid, place)
+        expanded = _expand(grid, place)
+        if anywhere or grid.requires is None or hardware.cuda_is_present():
+            runs += expanded
     return list(dict.fromkeys(runs))
 
 
@@ -207,8 +211,6 @@ def _expand(grid: _Grid, place: str) -> list[Run]:
         ]
     except ParameterError as error:
         raise SuiteError(f"{place}: {error}") from None
-    if grid.requires == "cuda" and not hardware.cuda_is_present():
-        return []
     return [
         Run(grid.template, parameters)
         for parameters in combinations

@@ -76,7 +76,8 @@ class BlockSVC:
         similarity = self.similarity(features, np.float32)
         decision = similarity @ self._weights.astype(np.float32) + self.intercept_
         reach = np.abs(similarity).max() * np.abs(self._weights).sum(axis=0)
-        doubtful = np.flatnonzero((np.abs(decision) < ROUNDING * reach).any(axis=1))
+        sure = np.isfinite(decision) & (np.abs(decision) >= ROUNDING * reach)
+        doubtful = np.flatnonzero(~sure.all(axis=1))
         decision[doubtful] = self.decision(features[doubtful])
         return decision > 0
 
@@ -113,8 +114,14 @@ def fit(
 
     The kernels are `exp(-gamma |x - y|²)` for `rbf`, `(gamma x·y)^degree` for `poly`; gamma is
     a number, `scale` (1 / (d · variance)) or `auto` (1 / d).
-    Returns an estimator with `.predict(features)`.
+    Returns an estimator with `.predict(features)`. Raises ValueError for another kernel or backend.
     """
+    for name, value, allowed in (
+        ("kernel", kernel, ("poly", "rbf")),
+        ("backend", backend, ("auto", "libsvm", "intelex")),
+    ):
+        if value not in allowed:
+            raise ValueError(f"{name}={value!r} is not allowed: use {' or '.join(allowed)}")
     if choose_backend(backend) == "intelex":
         from sklearnex.svm import SVC
     else:

@@ -2,7 +2,7 @@
 
 fit → the weights of every epoch are judged on the validation split → those that do best there
 give the test figure. With a checkpoint, an interrupted training goes on after its last whole
-epoch, and ends with the same bits.
+epoch, and ends, on a CPU, with the same bits.
 Mixed precision follows Micikevicius et al. (2018, arXiv:1710.03740).
 """
 
@@ -29,7 +29,7 @@ from mlops_lib.hardware import Place
 from mlops_lib.params import Optimizer
 from mlops_lib.progress import bar
 
-EVALUATION_BATCH = 500
+EVALUATION_PIXELS = 500 * 28**2  # of a batch: large maps take memory
 EAGER_STEPS = 3  # before a CUDA graph is captured: libraries and optimizer set themselves up
 
 
@@ -111,18 +111,28 @@ class Step:
         # SGD counts no steps; of those that do, the ones that can be captured say so.
         capturable = stepper.defaults.get("capturable", isinstance(stepper, torch.optim.SGD))
         self.wants_graph = place.device.type == "cuda" and capturable and not scales
-        self.eager_steps = 0
+        self.side = place.stream() if self.wants_graph else None
+        self.eager_steps = self.full_steps = 0
+        self.full_size = 0  # of the largest batch so far
         self.replay: Callable[[], None] | None = None
         self.inputs: tuple[torch.Tensor, ...] = ()  # the graph's own: it reads nothing else
         self.loss = torch.empty(0)
 
     def __call__(self, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        if self.wants_graph and self.replay is None and self.eager_steps >= EAGER_STEPS:
-            self._capture(inputs)
-        if self.replay is None or len(inputs[0]) != len(self.inputs[0]):
+        size = len(inputs[0])
+        if size > self.full_size:
+            self.full_size, self.full_steps = size, 0
+        if self.wants_graph and self.replay is None and size == self.full_size:
+            if self.full_steps >= EAGER_STEPS:
+                self._capture(inputs)
+            self.full_steps += 1
+        if self.replay is None:
             self.eager_steps += 1
-            with self.place.side_stream():
+            with self.place.within(self.side):
                 return self._eager(inputs)
+        if size != len(self.inputs[0]):
+            self.eager_steps += 1
+            return self._eager(inputs)
         for own, new in zip(self.inputs, inputs, strict=True):
             own.copy_(new, non_blocking=True)
         self.replay()
@@ -147,7 +157,7 @@ class Step:
         try:
             self.replay = self.place.capture(work)
         except RuntimeError as error:
-            self.wants_graph = False
+            self.wants_graph, self.side = False, None
             reason = str(error).splitlines()[0]
             print(f"no CUDA graph, steps are launched one by one: {reason}", flush=True)
 
@@ -200,10 +210,13 @@ def fit(
 def _identity(step: Step, train: Resident, settings: dict[str, Any]) -> dict[str, Any]:
     """Return what has to be the same for a training to go on with the same bits."""
     tensors = itertools.chain(step.network.named_parameters(), step.network.named_buffers())
+    place = step.place.describe()
+    if place["device"] == "cuda":
+        del place["threads"], place["allocator"]  # of the host, which computes nothing
     return {
         "layout": [part.name for kind in (Fitted, Epoch) for part in fields(kind)],
         "torch": str(torch.__version__),
-        **step.place.describe(),
+        **place,
         "shapes": {name: tuple(tensor.shape) for name, tensor in tensors},
         "images": len(train),
         "batch_size": train.batch_size,
@@ -273,9 +286,10 @@ def epoch(step: Step, source: Resident, number: int, title: str = "") -> list[fl
 def predict(network: nn.Module, source: Resident, place: Place) -> np.ndarray:
     """Return the logits of all images of `source`, in their order: float32 (N, 10)."""
     network.eval()
+    batch_size = max(32, EVALUATION_PIXELS // source.prepare.input_size**2)
     logits = []
     with torch.inference_mode():
-        for images, _ in source.in_order(EVALUATION_BATCH):
+        for images, _ in source.in_order(batch_size):
             with place.autocast():
                 logits.append(network(images).float())
     return torch.cat(logits).cpu().numpy()
@@ -305,10 +319,14 @@ def test(
 
 
 def results(fitted: Fitted, last_test_accuracy: float) -> dict[str, Any]:
-    """Return what a record says of a training."""
+    """Return what a record says of a training; of a loss that is not finite, None."""
+    epochs = [
+        {name: value if np.isfinite(value) else None for name, value in asdict(epoch).items()}
+        for epoch in fitted.epochs
+    ]
     return {
         "last_test_accuracy": last_test_accuracy,
-        "epochs": [asdict(epoch) for epoch in fitted.epochs],
+        "epochs": epochs,
         "best_epoch": fitted.best_epoch,
         "train_seconds": fitted.train_seconds,
         "train_cpu_seconds": fitted.cpu_seconds,

@@ -52,13 +52,13 @@ def test_verdicts_on_the_published_tables(reports, name, report, verdict):
 
 @pytest.fixture
 def folder(smoke, tmp_path):
-    """Write records of all configurations of ResNet-18 in which Adam is ahead by a point."""
+    """Write records of all published configurations, in which Adam is ahead by a point."""
     made = smoke[0].record
-    for row in tables.published("q1a").query("report == 'A' and model == 'resnet18'").itertuples():
+    for row in tables.published("q1a").query("report == 'A'").itertuples():
         accuracy = 0.98 if row.optimizer == "adam" else 0.97
         where = tmp_path / "any" / "q1a" / f"{row.Index}.json"
-        write(made, where, accuracy, dataset=row.dataset, optimizer=row.optimizer,
-              batch_size=row.batch_size, lr=row.lr, train_size=None)  # fmt: skip
+        write(made, where, accuracy, dataset=row.dataset, model=row.model, lr=row.lr,
+              optimizer=row.optimizer, batch_size=row.batch_size, train_size=None)  # fmt: skip
     return tmp_path
 
 
@@ -80,19 +80,20 @@ def ours(folder, name):
 def test_a_changed_record_changes_table_verdict_and_sentence(folder):
     before = ours(folder, "A1")
     assert before.verdict == "holds"
-    assert "ahead in 8 of 8 pairs" in before.says
-    assert min(before.p_holm) >= 2 / 2**8
+    assert "ahead in 16 of 16 pairs, behind in 0" in before.says
+    assert min(before.p_holm) >= 2 / 2**16
     cells = layouts.q1a(tables.load(folder)).to_string()
     headline = claims.headline(claims.judge(tables.load(folder)))
     (path,) = [
         path for path, run in tables.records(folder).items()
         if run.parameters["dataset"] == "mnist" and run.parameters["batch_size"] == 16
         and run.parameters["optimizer"] == "sgd" and run.parameters["lr"] == 1e-3
+        and run.parameters["model"] == "resnet18"
     ]  # fmt: skip
     write(record.read(path), path, 0.99)
     after = ours(folder, "A1")
     assert after.verdict == "mixed"
-    assert "ahead in 7 of 8 pairs, behind in 1" in after.says
+    assert "ahead in 15 of 16 pairs, behind in 1" in after.says
     assert layouts.q1a(tables.load(folder)).to_string() != cells
     assert claims.headline(claims.judge(tables.load(folder))) != headline
 
@@ -116,10 +117,36 @@ def test_a_few_pairs_are_not_judged(folder):
 
 def test_pairs_are_compared_on_the_images_they_share(folder):
     says = ours(folder, "A1").says
-    assert "on the shared test images (McNemar) better in 0, worse in 0, neither in 8 of 8" in says
+    assert (
+        "on the shared test images (McNemar) better in 0, worse in 0, neither in 16 of 16" in says
+    )
+
+
+def without(folder, wanted):
+    for path, run in tables.records(folder).items():
+        if run.parameters["model"] != wanted:
+            path.unlink()
+
+
+def test_consistently_takes_every_published_pair(folder):
+    without(folder, "resnet18")
+    assert ours(folder, "A1").verdict == "not measured"
+    assert "ahead in 8 of 8 pairs (16 published), behind in 0" in ours(folder, "A1").says
+    assert ours(folder, "A4").verdict == "does not hold"  # its 8 pairs are all equal
+
+
+def test_resnets_of_one_device_are_judged(folder):
+    """Runs of one model on a GPU and all on a CPU: the whole grid of the CPU counts."""
+    for path, run in tables.records(folder).items():
+        if run.parameters["model"] == "resnet18":
+            there = run.environment | {"device": "cuda", "device_name": "a GPU"}
+            where = folder / "a_gpu" / "q1a" / path.name
+            record.write(run.model_copy(update={"environment": there}), where)
+    assert "ahead in 16 of 16 pairs" in ours(folder, "A1").says
 
 
 def test_a_headline_waits_for_all_configurations(folder):
+    without(folder, "resnet18")
     assert ours(folder, "A11").verdict == "not measured"
     assert "not all configurations run" in ours(folder, "B7").says
 

@@ -5,7 +5,7 @@ import pytest
 from mlops_lib import record, run, suite
 
 SUITES = ("full", "seeds", "ablations", "cpu")  # quick and smoke stay out of git
-SLOTS = [slot for name in SUITES for slot in run.slots(name, suite.load(name))]
+SLOTS = [slot for name in SUITES for slot in run.slots(name, suite.load(name, anywhere=True))]
 RECORDED = [slot for slot in SLOTS if slot.record.exists()]
 LARGEST_PAGE = 150_000  # bytes
 

@@ -207,6 +207,13 @@ def test_subset_is_stratified_and_within_the_training_rows():
     assert data.subset(train, labels, None, seed=0) is train
     with pytest.raises(ParameterError, match=r"train_size=701 .* holds 700 images"):
         data.subset(train, labels, 701, seed=0)
+    with pytest.raises(ParameterError, match=r"train_size=695 is not allowed: .* at most 690"):
+        data.subset(train, labels, 695, seed=0)
+
+
+def test_a_class_of_one_image_is_said():
+    with pytest.raises(data.DataError, match="too few"):
+        data.split(np.array([0] * 99 + [1]), seed=0)
 
 
 def test_features_are_rows_of_pixels_in_0_to_1(small):

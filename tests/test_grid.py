@@ -178,6 +178,15 @@ def test_a_notebook_without_a_record_fails_alone(tmp_path, recorder):
     assert all("holds no record" in outcome.error for outcome in outcomes)
 
 
+def test_what_is_wrong_with_one_run_is_said_of_that_run(tmp_path, recorder):
+    def stumble(task, on_output):
+        raise KeyError(task.key)
+
+    recorder.perform = stumble
+    outcomes = list(grid.execute_all(places(tmp_path, 2)))
+    assert ["KeyError" in outcome.error for outcome in outcomes] == [True, True]
+
+
 def test_fail_fast_starts_nothing_more(tmp_path, recorder):
     outcomes = list(grid.execute_all(places(tmp_path, 9), Options(fail_fast=True)))
     assert len(outcomes) == len(recorder.tasks) <= 3
@@ -349,6 +358,19 @@ def test_an_interrupt_ends_the_kernels_of_workers(tmp_path):
         assert runner.wait() == 130
         assert_gone(training)
     assert not list(tmp_path.glob("runs/long/*/*.json"))
+
+
+def test_an_interrupt_ends_the_wait_for_a_worker(tmp_path):
+    from distributed import LocalCluster
+
+    file = written(tmp_path / "tiny.yaml", 3)
+    with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+        runner = start(tmp_path / "runs", "run", file, "--scheduler", cluster.scheduler_address)
+        while "…" not in runner.stdout.readline():
+            pass
+        time.sleep(1)  # it waits by now
+        runner.send_signal(signal.SIGINT)
+        assert runner.wait(timeout=20) == 130
 
 
 def test_a_scheduler_that_does_not_answer_is_named(tmp_path):

@@ -73,6 +73,12 @@ def test_a_fresh_notebook_with_an_unknown_variable_is_refused():
         Q1a.from_notebook(fresh)
 
 
+def test_a_list_by_an_unknown_name_is_refused():
+    fresh = {"Cs": [1, 100], "In": ["", "Cs = [1, 100]", "..."], "Out": {}}
+    with pytest.raises(ParameterError, match="no parameter 'Cs'"):
+        Q1b.from_notebook(fresh)
+
+
 def test_a_notebook_in_use_may_hold_other_variables():
     used = {"lr": 1e-4, "accuracy": 0.9, "In": [""] * 20}
     assert Q1a.from_notebook(used) == Q1a(lr=1e-4)

@@ -45,7 +45,7 @@ def test_bounds_are_those_that_are_checked(template):
             cls(**{name: entry["minimum"] - 1})
 
 
-@pytest.mark.parametrize("model", [Record, schema.Trained, schema.Fitted, schema.Machine])
+@pytest.mark.parametrize("model", [Record, schema.TrainedNetwork, schema.FittedSVM, schema.Machine])
 def test_every_field_is_explained(model):
     table = reference.fields(model)
     assert (table["Meaning"].str.endswith(".")).all()
@@ -53,7 +53,7 @@ def test_every_field_is_explained(model):
 
 
 def test_fields_of_a_field_follow_it():
-    names = list(reference.fields(schema.Trained).index)
+    names = list(reference.fields(schema.TrainedNetwork).index)
     place = names.index("epochs")
     assert names[place + 1 : place + 5] == [f"epochs.{name}" for name in schema.Epoch.model_fields]
 

@@ -1,5 +1,7 @@
 import json
 import re
+import threading
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -103,6 +105,59 @@ def test_a_rerun_that_fails_costs_no_earlier_result(tmp_path, executed):
     before = slot.notebook.read_text(), slot.record.read_text()
     assert run.keep(slot, run.Performed("{}", "made up", 0.0), slot.key) is None
     assert (slot.notebook.read_text(), slot.record.read_text()) == before
+
+
+def test_a_notebook_without_a_record_costs_no_earlier_result(tmp_path, executed):
+    done, _ = executed["q1b"]
+    slot = run.Slot(done.run, tmp_path / "any")
+    run.keep(slot, run.Performed(done.notebook.read_text(), None, 1.0), slot.key)
+    before = slot.notebook.read_text(), slot.record.read_text()
+    with pytest.raises(record.RecordError, match="no cell shows one"):
+        run.keep(slot, run.Performed('{"cells": []}', None, 1.0), slot.key)
+    assert (slot.notebook.read_text(), slot.record.read_text()) == before
+
+
+def test_a_checkpoint_stays_until_the_record_is_written(tmp_path, executed, monkeypatch):
+    def refuse(*_):
+        raise OSError("No space left on device")
+
+    done, made = executed["q1b"]
+    slot = run.Slot(done.run, tmp_path / "any")
+    monkeypatch.setenv("MLOPS_CHECKPOINTS", str(tmp_path))
+    kept = record.checkpoint_path(made.key)
+    kept.touch()
+    performed = run.Performed(done.notebook.read_text(), None, 1.0)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(record, "write", refuse)
+        run.keep(slot, performed, slot.key)
+    assert kept.exists()
+    run.keep(slot, performed, slot.key)
+    assert not kept.exists()
+
+
+def test_a_notebook_on_its_own_removes_its_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLOPS_CHECKPOINTS", str(tmp_path))
+    begun = record.begin("q1b", {"dataset": "digits"})
+    begun.checkpoint.touch()
+    monkeypatch.setenv(record.RUNNER, "1")
+    begun.finish({})
+    assert begun.checkpoint.exists()
+    monkeypatch.delenv(record.RUNNER)
+    begun.finish({})
+    assert not begun.checkpoint.exists()
+
+
+def test_an_alarm_rings_until_it_is_heard():
+    rings = threading.Semaphore(0)
+    kernel = SimpleNamespace(end=rings.release)
+    late = threading.Event()
+    with run._alarm(0.01, late, kernel):
+        assert all(rings.acquire(timeout=10) for _ in range(2))
+    assert late.is_set()
+    late.clear()
+    with run._alarm(60, late, kernel):
+        pass
+    assert not late.is_set()
 
 
 def test_conditions_choose_runs(tmp_path):

@@ -45,6 +45,21 @@ def test_any_number_of_support_vectors_is_scored_rightly(backend, images, vector
     assert np.array_equal(ours.predict(unseen), reference.predict(unseen))
 
 
+def test_what_can_not_be_scored_is_not_fitted(digits):
+    features, labels = digits[:2]
+    with pytest.raises(ValueError, match="kernel='linear' is not allowed: use poly or rbf"):
+        svm.fit(features, labels, kernel="linear", C=1)
+    with pytest.raises(ValueError, match="backend='libsmv' is not allowed"):
+        svm.fit(features, labels, kernel="rbf", C=1, backend="libsmv")
+
+
+def test_decisions_beyond_single_precision_are_taken_in_double(digits):
+    features, labels = digits[:2]
+    ours = svm.fit(features, labels, kernel="poly", C=1, degree=10, gamma=100, backend="libsvm")
+    assert not np.isfinite(ours.similarity(features[:50], np.float32)).all()
+    assert (ours.wins(features[:50]) == (ours.decision(features[:50]) > 0)).all()
+
+
 def test_decision_values_are_libsvms(digits):
     (features, labels), (unseen, _) = digits
     reference = SVC(kernel="rbf", C=10, decision_function_shape="ovo").fit(features, labels)

@@ -97,6 +97,19 @@ def test_replayed_steps_are_the_steps_themselves(monkeypatch, optimizer):
     assert len(captured) == 1
 
 
+def test_a_short_batch_is_not_captured(monkeypatch):
+    captured = []
+    monkeypatch.setattr(Place, "capture", lambda self, work: captured.append(work) or work)
+    network, batches = small_network(), source(batch_size=20)  # three full ones and a short one
+    step = train.Step(network, CPU, train.make_optimizer("sgd", network, 0.05), batches.batch)
+    step.wants_graph = True
+    train.epoch(step, batches, 1)
+    assert not captured
+    train.epoch(step, batches, 2)
+    assert len(captured) == 1
+    assert (len(step.inputs[0]), step.eager_steps) == (20, train.EAGER_STEPS + 2)
+
+
 def test_without_a_graph_training_goes_on(monkeypatch, capsys):
     def capture(self, work):
         raise RuntimeError("operation not permitted\nwhen stream is capturing")
@@ -165,8 +178,11 @@ def test_a_loss_that_is_not_finite_ends_the_training_as_diverged():
     fitted = fit(network, optimizer="sgd", lr=1e38, epochs=3)
     assert fitted.diverged
     assert len(fitted.epochs) == 1
-    logits, _ = train.test(network, fitted, source(), CPU)
+    logits, accuracy = train.test(network, fitted, source(), CPU)
     assert logits.shape == (64, 10)
+    (epoch,) = train.results(fitted, accuracy)["epochs"]
+    assert epoch["train_loss"] is None
+    assert epoch["seconds"] > 0
 
 
 def test_the_best_epoch_on_validation_images_is_kept(monkeypatch):
