@@ -38,6 +38,7 @@ class Share:
     threads: int  # at most; fewer where torch or OMP_NUM_THREADS would take fewer
     cores: tuple[int, ...] = ()  # empty: any
     gpu: str | None = None  # as CUDA_VISIBLE_DEVICES names it; None: as it is set already
+    gpu_shared: bool = False  # other kernels of the runner may use it meanwhile
     owner: str = ""  # the Dask client whose task this is; else it is of this runner
 
 
@@ -52,6 +53,7 @@ def shares(jobs: int) -> list[Share]:
             threads=each,
             cores=tuple(cores[(job * each + k) % len(cores)] for k in range(each)),
             gpu=gpus[job % len(gpus)] if len(gpus) > 1 else None,
+            gpu_shared=0 < len(gpus) < jobs,
         )
         for job in range(jobs)
     ]
@@ -197,6 +199,8 @@ def keep_to(share: Share) -> None:
         os.sched_setaffinity(0, share.cores)
     if share.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = share.gpu
+    if share.gpu_shared:
+        os.environ[record.GPU_SHARED] = "1"
     threads = min(share.threads, torch.get_num_threads())
     os.environ["OMP_NUM_THREADS"] = str(threads)
     torch.set_num_threads(threads)

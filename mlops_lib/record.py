@@ -38,6 +38,7 @@ BOOK = PROJECT / "book"
 Template = Literal["q1a", "q1b", "q2"]
 PACKAGES = ("torch", "torchvision", "scikit-learn")
 RUNNER = "MLOPS_RUNNER"  # set where a runner on this machine writes the record
+GPU_SHARED = "MLOPS_GPU_SHARED"  # set where its other runs may use the same GPU
 
 
 class RecordError(ValueError):
@@ -202,6 +203,7 @@ def environment(
         "python": platform.python_version(),
         **{package: metadata.version(package) for package in PACKAGES},
         "commit": commit(),
+        **({"device_shared": True} if device != "cpu" and GPU_SHARED in os.environ else {}),
     }
 
 

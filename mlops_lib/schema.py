@@ -134,6 +134,8 @@ class Machine(_Described):
     """The kind of device: cpu or cuda."""
     device_name: str
     """Its maker's name for it."""
+    device_shared: bool | None = None
+    """Other runs may have used the same GPU meanwhile: its times are not compared."""
     cpu: str | None = None
     """The processor."""
     cores: int | None = None

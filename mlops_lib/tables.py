@@ -109,13 +109,15 @@ def _row(run: Record, path: Path, folder: Path) -> dict[str, Any]:
 
 
 def _time(run: Record) -> tuple[float, bool]:
-    """Return the seconds of training or fitting, and whether its threads got them in full."""
+    """Return the seconds of training or fitting, and whether no other work took part of them."""
     name = "fit" if run.template == "q1b" else "train"
     seconds = run.results[f"{name}_seconds"]
     used = run.results.get(f"{name}_cpu_seconds")
     fits_on_one = run.results.get("backend") == "libsvm"
     threads = 1 if fits_on_one else run.environment.get("threads")
-    if run.environment["device"] != "cpu" or used is None or threads is None:
+    if run.environment["device"] != "cpu":
+        return seconds, not run.environment.get("device_shared")
+    if used is None or threads is None:
         return seconds, True
     return seconds, used >= ALONE * seconds * threads
 

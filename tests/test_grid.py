@@ -125,6 +125,8 @@ def test_each_of_several_gpus_has_its_own_job(monkeypatch):
     assert [share.gpu for share in kernels.shares(2)] == ["3", "5"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     assert [share.gpu for share in kernels.shares(2)] == [None, None]
+    assert [share.gpu_shared for share in kernels.shares(2)] == [True, True]
+    assert not kernels.shares(1)[0].gpu_shared
 
 
 class Recorder:

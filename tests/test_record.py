@@ -31,6 +31,13 @@ def test_a_run_is_described(finished):
     }  # fmt: skip
 
 
+def test_a_gpu_that_others_use_is_named_so(monkeypatch):
+    assert "device_shared" not in record.environment("cuda", "a GPU")
+    monkeypatch.setenv(record.GPU_SHARED, "1")
+    assert record.environment("cuda", "a GPU")["device_shared"] is True
+    assert "device_shared" not in record.environment("cpu")
+
+
 def test_wrong_parameters_stop_a_run_at_its_beginning():
     with pytest.raises(ParameterError, match="optimizer='adm'"):
         record.begin("q1a", {"optimizer": "adm"})

@@ -134,11 +134,13 @@ def test_a_fit_on_one_thread_needs_the_time_of_one(runs):
 @pytest.mark.parametrize(
     ("device", "threads", "used", "alone"),
     [("cpu", 2, 95.0, True), ("cpu", 2, 60.0, False), ("cuda", 16, 50.0, True),
-     ("cpu", 1, None, True), ("cpu", None, 1.0, True)],
+     ("cpu", 1, None, True), ("cpu", None, 1.0, True), ("shared cuda", 16, 50.0, False)],
 )  # fmt: skip
 def test_a_time_counts_where_the_processor_did_nothing_else(runs, device, threads, used, alone):
     results = {"train_seconds": 50.0, "train_cpu_seconds": used}
+    shared, device = "shared" in device, device.removeprefix("shared ")
     machine = {"device": device, "device_name": "a device", "threads": threads}
+    machine["device_shared"] = shared
     table = runs(make(results=results, environment=machine, lr=1e-3, batch_size=32))
     assert table["seconds"].item() == 50
     assert len(tables.alone(table)) == alone
