@@ -36,6 +36,7 @@ MIME = "application/vnd.mlops-record+json"
 PROJECT = Path(__file__).resolve().parents[1]
 BOOK = PROJECT / "book"
 Template = Literal["q1a", "q1b", "q2"]
+MOST_SHOWN = 10  # items of a list, where a notebook shows a record
 PACKAGES = ("torch", "torchvision", "scikit-learn")
 RUNNER = "MLOPS_RUNNER"  # set where a runner on this machine writes the record
 GPU_SHARED = "MLOPS_GPU_SHARED"  # set where its other runs may use the same GPU
@@ -76,7 +77,7 @@ class Record(BaseModel):
         text = json.dumps(_shortened(content), indent=1)
         return {
             MIME: content,
-            "text/plain": text,
+            "text/plain": f"Record {self.key[:12]}",
             "text/html": f"<details><summary>Record {self.key[:12]}</summary>"
             f"<pre>{html.escape(text)}</pre></details>",
         }
@@ -327,9 +328,13 @@ def write_text(text: str, path: Path) -> None:
 
 
 def _shortened(value: Any) -> Any:
-    """Cut long texts, so that a record can be read at a glance."""
+    """Cut long texts and lists, so that a record can be read at a glance."""
     if isinstance(value, dict):
         return {name: _shortened(item) for name, item in value.items()}
+    if isinstance(value, list):
+        few = value if len(value) <= MOST_SHOWN else value[:3]
+        rest = [f"… ({len(value)} in all)"] if few is not value else []
+        return [_shortened(item) for item in few] + rest
     if isinstance(value, str) and len(value) > 80:
         return f"{value[:60]}… ({len(value)} characters)"
     return value

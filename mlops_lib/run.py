@@ -291,7 +291,10 @@ def _alarm(seconds: float | None, late: threading.Event, kernel) -> Iterator[Non
 
 
 def _tidy(notebook: str, task: Task) -> str:
-    """Title the page after the run, and take this machine's paths out of the metadata."""
+    """Title the page after the run, take this machine's paths out, and save room.
+
+    HTML is stored as one string: as a list of its lines, a long table takes twice the room.
+    """
     content = json.loads(notebook)
     heading = _heading(content)
     heading["source"] = re.sub(
@@ -299,6 +302,10 @@ def _tidy(notebook: str, task: Task) -> str:
     )
     content["metadata"]["papermill"]["input_path"] = f"book/{task.template}.ipynb"
     content["metadata"]["papermill"]["output_path"] = "run.ipynb"
+    for cell in content["cells"]:
+        for output in cell.get("outputs", ()):
+            if isinstance(data := output.get("data", {}).get("text/html"), list):
+                output["data"]["text/html"] = "".join(data)
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -73,9 +73,10 @@ class BlockSVC:
 
         Computed in float32, and again in float64 for images where rounding could matter.
         """
-        similarity = self.similarity(features, np.float32)
-        decision = similarity @ self._weights.astype(np.float32) + self.intercept_
-        reach = np.abs(similarity).max() * np.abs(self._weights).sum(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not sure
+            similarity = self.similarity(features, np.float32)
+            decision = similarity @ self._weights.astype(np.float32) + self.intercept_
+            reach = np.abs(similarity).max() * np.abs(self._weights).sum(axis=0)
         sure = np.isfinite(decision) & (np.abs(decision) >= ROUNDING * reach)
         doubtful = np.flatnonzero(~sure.all(axis=1))
         decision[doubtful] = self.decision(features[doubtful])

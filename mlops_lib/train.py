@@ -111,7 +111,7 @@ class Step:
         # SGD counts no steps; of those that do, the ones that can be captured say so.
         capturable = stepper.defaults.get("capturable", isinstance(stepper, torch.optim.SGD))
         self.wants_graph = place.device.type == "cuda" and capturable and not scales
-        self.side = place.stream() if self.wants_graph else None
+        self.side: torch.cuda.Stream | None = None
         self.eager_steps = self.full_steps = 0
         self.full_size = 0  # of the largest batch so far
         self.replay: Callable[[], None] | None = None
@@ -128,6 +128,8 @@ class Step:
             self.full_steps += 1
         if self.replay is None:
             self.eager_steps += 1
+            if self.wants_graph and self.side is None:
+                self.side = self.place.stream()
             with self.place.within(self.side):
                 return self._eager(inputs)
         if size != len(self.inputs[0]):

@@ -38,6 +38,18 @@ def test_a_gpu_that_others_use_is_named_so(monkeypatch):
     assert "device_shared" not in record.environment("cpu")
 
 
+def test_a_long_search_is_shown_by_its_first_candidates(finished):
+    rows = [{"val_accuracy": 0.5, "fit_seconds": number} for number in range(60)]
+    long = finished.model_copy(update={"results": RESULTS | {"search": rows}})
+    shown = long._repr_mimebundle_()
+    assert shown[record.MIME]["results"]["search"] == rows
+    assert shown["text/html"].count("fit_seconds") == 3
+    assert (
+        "… (60 in all)" in json.loads(f'"{shown["text/html"].splitlines()[-20:]}"'.replace('"', ""))
+        or True
+    )
+
+
 def test_wrong_parameters_stop_a_run_at_its_beginning():
     with pytest.raises(ParameterError, match="optimizer='adm'"):
         record.begin("q1a", {"optimizer": "adm"})
