@@ -140,20 +140,14 @@ def _beyond_chance(first: dict[str, Any], second: dict[str, Any]) -> int:
     return int(np.sign(shares[0] - shares[1])) if stats.differ(*shares, TEST_IMAGES) else 0
 
 
-def every_part(*checks: Check, all_needed: bool = False) -> Check:
-    """Check a claim of several parts; parts that a source does not measure don't count.
-
-    `all_needed`: it can't hold, either, before all of them are measured.
-    """
+def every_part(*checks: Check) -> Check:
+    """Check a claim of several parts: there is no verdict before all of them are measured."""
 
     def check(source: Source) -> Evidence:
         parts = [part(source) for part in checks]
-        measured = [part for part in parts if part.verdict != UNKNOWN]
-        verdicts = {part.verdict for part in measured}
-        verdict = UNKNOWN if not verdicts else verdicts.pop() if len(verdicts) == 1 else MIXED
-        if all_needed and verdict == HOLDS and len(measured) < len(parts):
-            verdict = UNKNOWN
-        tested = sum((part.p for part in measured), ())
+        verdicts = {part.verdict for part in parts}
+        verdict = UNKNOWN if UNKNOWN in verdicts else MIXED if len(verdicts) > 1 else verdicts.pop()
+        tested = sum((part.p for part in parts), ())
         return Evidence(verdict, "; ".join(part.says for part in parts), tested)
 
     return check

@@ -58,13 +58,12 @@ CLAIMS = (
         every_part(
             ahead("lr", 1e-4, 1e-3),
             ahead("lr", 1e-4, 1e-3, measure="wobble_pct", lower=True),
-            all_needed=True,
         ),
     ),
     Claim(
         "A3",
         "ResNet-50 is slightly more accurate than ResNet-18, at a higher cost",
-        every_part(ahead("model", "resnet50", "resnet18"), deeper_costs_more, all_needed=True),
+        every_part(ahead("model", "resnet50", "resnet18"), deeper_costs_more),
     ),
     Claim(
         "A4",
@@ -86,9 +85,7 @@ CLAIMS = (
     Claim(
         "A11",
         "Best MNIST 99.4 %, best FashionMNIST 92.6 %, GPU 8 times faster",
-        every_part(
-            best_is("mnist", 99.4), best_is("fashion_mnist", 92.6), gpu_about(8), all_needed=True
-        ),
+        every_part(best_is("mnist", 99.4), best_is("fashion_mnist", 92.6), gpu_about(8)),
     ),
     Claim("B1", "SGD at 1e-3 is best for quick convergence", fastest_start),
     Claim(
@@ -127,7 +124,6 @@ CLAIMS = (
             ),
             best_is("mnist", 97.61, svm=True, kernel="poly", C=10),
             gpu_about(30),
-            all_needed=True,
         ),
     ),
 )

@@ -74,7 +74,7 @@ class Record(BaseModel):
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
         content = self.model_dump(mode="json")
-        text = json.dumps(_shortened(content), indent=1)
+        text = json.dumps(_shortened(content), indent=1, ensure_ascii=False)
         return {
             MIME: content,
             "text/plain": f"Record {self.key[:12]}",

@@ -44,10 +44,7 @@ def test_a_long_search_is_shown_by_its_first_candidates(finished):
     shown = long._repr_mimebundle_()
     assert shown[record.MIME]["results"]["search"] == rows
     assert shown["text/html"].count("fit_seconds") == 3
-    assert (
-        "… (60 in all)" in json.loads(f'"{shown["text/html"].splitlines()[-20:]}"'.replace('"', ""))
-        or True
-    )
+    assert "… (60 in all)" in shown["text/html"]
 
 
 def test_wrong_parameters_stop_a_run_at_its_beginning():
