@@ -228,18 +228,52 @@ def sides(runs: pd.DataFrame) -> Markdown:
     )
 
 
+SGD = {"optimizer": "sgd", "model": "resnet18", "batch_size": 16}  # what was run by momentum
+MOMENTA = (0.0, 0.9)
+
+
 def momentum(runs: pd.DataFrame) -> Any:
     """Lay out SGD's accuracy with and without momentum, beside the reports' (per cent)."""
     rows = []
-    told = tables.select(tables.published("q1a"), optimizer="sgd", model="resnet18", batch_size=16)
+    told = tables.select(tables.published("q1a"), **SGD)
     for (dataset, lr), reports in told.groupby(["dataset", "lr"], sort=False):
         row = {"Dataset": tables.title(dataset), "Rate": f"{lr:g}"}
-        for value in (0.0, 0.9):
-            here = tables.trained(
-                runs, dataset=dataset, lr=lr, optimizer="sgd", model="resnet18", batch_size=16,
-                momentum=value, epochs=1,
-            )  # fmt: skip
+        for value in MOMENTA:
+            here = tables.trained(runs, dataset=dataset, lr=lr, momentum=value, epochs=1, **SGD)
             row[f"momentum {value:g}, one epoch"] = layouts.cell(here)
         by_report = reports.set_index("report")["accuracy_pct"]
         rows.append(row | {f"report {name}": f"{by_report[name]:.2f}" for name in "AB"})
     return layouts.page(pd.DataFrame(rows).set_index(["Dataset", "Rate"]))
+
+
+def momentum_explains(runs: pd.DataFrame) -> Markdown:
+    """Say what the lower rate does to SGD in each report, and with which momentum here."""
+    told = tables.select(tables.published("q1a"), **SGD)
+    gains = {f"Report {letter}": _gain(rows) for letter, rows in told.groupby("report")}
+    for value in MOMENTA:
+        here = tables.trained(runs, momentum=value, epochs=1, **SGD)
+        rows = here.assign(accuracy_pct=100 * here["test_accuracy"]) if len(here) else here
+        gains[f"Here, momentum {value:g}, one epoch"] = _gain(rows)
+    lines = ["What SGD gains by the rate 1e-4 instead of 1e-3, in points:\n"]
+    for name, gain in gains.items():
+        shown = ", ".join(f"{tables.title(of)} {points:+.2f}" for of, points in gain.items())
+        lines.append(f"- {name}: {shown or tables.NOT_RUN}{_explained(name, gains)}.")
+    return Markdown("\n".join(lines))
+
+
+def _gain(rows: pd.DataFrame) -> pd.Series:
+    """Return what 1e-4 has over 1e-3, by dataset."""
+    if rows.empty:
+        return pd.Series(dtype=float)
+    by_rate = rows.pivot_table("accuracy_pct", "dataset", "lr").reindex(columns=[1e-4, 1e-3])
+    return (by_rate[1e-4] - by_rate[1e-3]).dropna().sort_index(ascending=False)
+
+
+def _explained(name: str, gains: dict[str, pd.Series]) -> str:
+    """Say which of our runs gain and lose where a report does."""
+    ours = {key: gain for key, gain in gains.items() if key.startswith("Here") and len(gain)}
+    if name.startswith("Here") or not ours:
+        return ""
+    told = gains[name] > 0
+    alike = [key.split(", ")[1] for key, gain in ours.items() if (gain > 0).equals(told)]
+    return f"; of the same signs here with {' and '.join(alike) or 'neither momentum'}"

@@ -159,6 +159,21 @@ def test_evidence_and_headline_name_what_is_judged(folder):
     assert claims.sides(tables.load(folder)).data.count("report") >= 2
 
 
+def test_momentum_is_asked_what_the_lower_rate_does(folder):
+    """Of the made-up runs, none gains by the lower rate; in report A every one does."""
+    for path, run in tables.records(folder).items():
+        changed = {"parameters": run.parameters | {"epochs": 1}}
+        changed["results"] = run.results | {"epochs": run.results["epochs"][:1]}
+        record.write(run.model_copy(update=changed), path)
+    said = claims.momentum_explains(tables.load(folder)).data
+    assert "Report A: MNIST +0.40, FashionMNIST +0.50; of the same signs here with neither" in said
+    assert (
+        "Report B: MNIST -1.50, FashionMNIST -1.65; of the same signs here with momentum 0.9"
+        in said
+    )
+    assert "Here, momentum 0, one epoch: not run." in said
+
+
 def test_no_measured_number_is_typed_into_a_page():
     for page in record.BOOK.glob("*.md"):
         prose = CODE.sub("", page.read_text())
