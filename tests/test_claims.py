@@ -98,11 +98,16 @@ def test_a_changed_record_changes_table_verdict_and_sentence(folder):
     assert claims.headline(claims.judge(tables.load(folder))) != headline
 
 
-def test_shorter_trainings_are_not_judged(folder):
+def shorten(folder):
+    """Make every training one of a single epoch."""
     for path, run in tables.records(folder).items():
         changed = {"parameters": run.parameters | {"epochs": 1}}
         changed["results"] = run.results | {"epochs": run.results["epochs"][:1]}
         record.write(run.model_copy(update=changed), path)
+
+
+def test_shorter_trainings_are_not_judged(folder):
+    shorten(folder)
     assert ours(folder, "A1").verdict == "not measured"
     assert "no pair" in ours(folder, "A1").says
 
@@ -161,10 +166,7 @@ def test_evidence_and_headline_name_what_is_judged(folder):
 
 def test_momentum_is_asked_what_the_lower_rate_does(folder):
     """Of the made-up runs, none gains by the lower rate; in report A every one does."""
-    for path, run in tables.records(folder).items():
-        changed = {"parameters": run.parameters | {"epochs": 1}}
-        changed["results"] = run.results | {"epochs": run.results["epochs"][:1]}
-        record.write(run.model_copy(update=changed), path)
+    shorten(folder)
     said = claims.momentum_explains(tables.load(folder)).data
     assert "Report A: MNIST +0.40, FashionMNIST +0.50; of the same signs here with neither" in said
     assert (
