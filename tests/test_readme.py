@@ -181,6 +181,17 @@ def test_the_verdicts_counted_are_those_of_the_claims():
     assert "does not hold" not in own
 
 
+def test_the_verdicts_of_our_runs_are_those_of_the_claims():
+    words = " ".join(README.split())
+    (said,) = re.findall(r"Our runs judge (\d+) so far: (.+?) hold, (.+?) are mixed\.", words)
+    judged = claims.judge(tables.load())
+    ours = judged[(judged["source"] == "Our runs") & (judged["verdict"] != "not measured")]
+    ids = {verdict: rows["id"].tolist() for verdict, rows in ours.groupby("verdict")}
+    assert int(said[0]) == len(ours)
+    named = (re.findall(r"[AB]\d+", text) for text in said[1:])
+    assert dict(zip(("holds", "mixed"), named, strict=True)) == ids
+
+
 def test_a_commit_is_checked_as_by_make_lint():
     (local,) = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text())["repos"]
     command = ["make", "--no-print-directory", "-n", "-o", ".venv/ready", "lint"]
