@@ -168,10 +168,10 @@ def kernels(source: Source) -> Evidence:
             says.append(f"{tables.title(dataset)}: not both kernels")
     if len(signs) < 2:
         verdict = UNKNOWN
-    elif max(signs) < 1:
-        verdict = FAILS if min(signs) < 0 else MIXED
+    elif min(signs) > 0:
+        verdict = HOLDS
     else:
-        verdict = HOLDS if min(signs) > 0 else MIXED
+        verdict = FAILS if max(signs) < 1 and min(signs) < 0 else MIXED
     return Evidence(verdict, "; ".join(says))
 
 

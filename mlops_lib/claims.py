@@ -249,15 +249,21 @@ def momentum(runs: pd.DataFrame) -> Any:
 def momentum_explains(runs: pd.DataFrame) -> Markdown:
     """Say what the lower rate does to SGD in each report, and with which momentum here."""
     told = tables.select(tables.published("q1a"), **SGD)
-    gains = {f"Report {letter}": _gain(rows) for letter, rows in told.groupby("report")}
+    here = {}
     for value in MOMENTA:
-        here = tables.trained(runs, momentum=value, epochs=1, **SGD)
-        rows = here.assign(accuracy_pct=100 * here["test_accuracy"]) if len(here) else here
-        gains[f"Here, momentum {value:g}, one epoch"] = _gain(rows)
+        rows = tables.trained(runs, momentum=value, epochs=1, **SGD)
+        if len(rows):
+            rows = rows.assign(accuracy_pct=100 * rows["test_accuracy"])
+        here[f"momentum {value:g}"] = _gain(rows)
     lines = ["What SGD gains by the rate 1e-4 instead of 1e-3, in points:\n"]
-    for name, gain in gains.items():
-        shown = ", ".join(f"{tables.title(of)} {points:+.2f}" for of, points in gain.items())
-        lines.append(f"- {name}: {shown or tables.NOT_RUN}{_explained(name, gains)}.")
+    for letter, rows in told.groupby("report"):
+        gain = _gain(rows)
+        alike = [name for name, ours in here.items() if (ours > 0).equals(gain > 0)]
+        line = f"- Report {letter}: {_by_dataset(gain)}"
+        if any(map(len, here.values())):
+            line += f"; of the same signs here with {' and '.join(alike) or 'neither momentum'}"
+        lines.append(f"{line}.")
+    lines += [f"- Here, {name}, one epoch: {_by_dataset(gain)}." for name, gain in here.items()]
     return Markdown("\n".join(lines))
 
 
@@ -269,11 +275,6 @@ def _gain(rows: pd.DataFrame) -> pd.Series:
     return (by_rate[1e-4] - by_rate[1e-3]).dropna().sort_index(ascending=False)
 
 
-def _explained(name: str, gains: dict[str, pd.Series]) -> str:
-    """Say which of our runs gain and lose where a report does."""
-    ours = {key: gain for key, gain in gains.items() if key.startswith("Here") and len(gain)}
-    if name.startswith("Here") or not ours:
-        return ""
-    told = gains[name] > 0
-    alike = [key.split(", ")[1] for key, gain in ours.items() if (gain > 0).equals(told)]
-    return f"; of the same signs here with {' and '.join(alike) or 'neither momentum'}"
+def _by_dataset(gain: pd.Series) -> str:
+    shown = ", ".join(f"{tables.title(name)} {points:+.2f}" for name, points in gain.items())
+    return shown or tables.NOT_RUN

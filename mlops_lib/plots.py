@@ -19,9 +19,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
+from mlops_lib.layouts import MEASURED, MEASURED_ON_LESS
+
 sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
 plt.rcParams.update({"figure.dpi": 80, "figure.subplot.wspace": 0.3})
-SOURCES = ("report A", "report B", "measured here", "measured here on less")
+SOURCES = ("report A", "report B", MEASURED, MEASURED_ON_LESS)
 COLOURS = 80  # of a picture: a third of the bytes, and no difference that one sees
 
 

@@ -119,22 +119,12 @@ class Step:
         self.loss = torch.empty(0)
 
     def __call__(self, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        size = len(inputs[0])
-        if size > self.full_size:
-            self.full_size, self.full_steps = size, 0
-        if self.wants_graph and self.replay is None and size == self.full_size:
-            if self.full_steps >= EAGER_STEPS:
-                self._capture(inputs)
-            self.full_steps += 1
-        if self.replay is None:
+        if self.wants_graph and self.replay is None:
+            self._towards_graph(inputs)
+        if self.replay is None or len(inputs[0]) != len(self.inputs[0]):
             self.eager_steps += 1
-            if self.wants_graph and self.side is None:
-                self.side = self.place.stream()
             with self.place.within(self.side):
                 return self._eager(inputs)
-        if size != len(self.inputs[0]):
-            self.eager_steps += 1
-            return self._eager(inputs)
         for own, new in zip(self.inputs, inputs, strict=True):
             own.copy_(new, non_blocking=True)
         self.replay()
@@ -150,6 +140,19 @@ class Step:
         self.scaler.update()
         return loss.detach()
 
+    def _towards_graph(self, inputs: tuple[torch.Tensor, ...]) -> None:
+        """Capture the step of a full batch after some eager ones, which a side stream takes."""
+        size = len(inputs[0])
+        if size > self.full_size:
+            self.full_size, self.full_steps = size, 0
+        if size == self.full_size:
+            if self.full_steps >= EAGER_STEPS:
+                self.side = None
+                self._capture(inputs)
+                return
+            self.full_steps += 1
+        self.side = self.side or self.place.stream()
+
     def _capture(self, inputs: tuple[torch.Tensor, ...]) -> None:
         self.inputs = tuple(part.clone() for part in inputs)
 
@@ -159,7 +162,7 @@ class Step:
         try:
             self.replay = self.place.capture(work)
         except RuntimeError as error:
-            self.wants_graph, self.side = False, None
+            self.wants_graph = False
             reason = str(error).splitlines()[0]
             print(f"no CUDA graph, steps are launched one by one: {reason}", flush=True)
 
