@@ -10,6 +10,7 @@ import pandas as pd
 from IPython.display import HTML, Markdown
 
 from mlops_lib import data, flops, layouts, plots, record, resnet, tables
+from mlops_lib.params import Q1a
 from mlops_lib.plots import Picture
 
 NOT_YET = "Not run yet."
@@ -36,7 +37,7 @@ def dead_weights() -> pd.DataFrame:
 def growth(runs: pd.DataFrame) -> pd.DataFrame:
     """Return accuracy and seconds by number of training images: SVM (RBF, C=10) and ResNet-18.
 
-    Columns dataset, method, images, accuracy (per cent), seconds.
+    Columns dataset, method, images, accuracy (per cent), seconds (nan beside other work).
     """
     svms = tables.select(runs, template="q1b", kernel="rbf", best_C=10.0)
     svms = svms[svms["search"].str.len() == 1] if "search" in svms else svms.iloc[:0]
@@ -48,10 +49,10 @@ def growth(runs: pd.DataFrame) -> pd.DataFrame:
             "method": method,
             "images": int(run["train_images"]),
             "accuracy": 100 * run["test_accuracy"],
-            "seconds": run["seconds"],
+            "seconds": run["seconds"] if run["alone"] else np.nan,
         }
         for method, some in (("SVM (RBF, C=10)", svms), ("ResNet-18, one epoch", resnets))
-        for run in tables.alone(some).to_dict("records")
+        for run in some.to_dict("records")
     ]
     columns = ["dataset", "method", "images", "accuracy", "seconds"]
     return pd.DataFrame(rows, columns=columns).sort_values(columns[:3]).reset_index(drop=True)
@@ -75,6 +76,20 @@ def cost(runs: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=columns).sort_values("seconds", ignore_index=True)
     before = table.groupby("dataset")["accuracy"].transform(lambda a: a.cummax().shift())
     return table.assign(best=before.isna() | (table["accuracy"] > before))
+
+
+def left_out(runs: pd.DataFrame) -> Markdown:
+    """Say how many runs on all images are not in `cost`, and the most accurate of them."""
+    whole = _of_all_images(tables.select(runs, input_size=28))
+    busy = tables.select(whole, alone=False)
+    if busy.empty:
+        return Markdown("Every run on all images is shown.")
+    best = busy.loc[busy.groupby("dataset")["test_accuracy"].idxmax()].to_dict("records")
+    named = "; ".join(f"{run['title']}: {tables.accuracy_text(run)} %" for run in best)
+    return Markdown(
+        f"{len(busy)} of {len(whole)} runs on all images got less than {tables.ALONE:.0%} of the "
+        f"processor time of their threads and are not shown; the most accurate of them: {named}."
+    )
 
 
 def _of_all_images(runs: pd.DataFrame) -> pd.DataFrame:
@@ -145,6 +160,28 @@ def seeds(runs: pd.DataFrame) -> Markdown:
         f"accuracy is {spread.median():.2f} points (median), {spread.max():.2f} at most. "
         f"A difference between two single runs of less than {2 * 2**0.5 * spread.median():.2f} "
         "points says little."
+    )
+
+
+def repeats(runs: pd.DataFrame) -> Markdown:
+    """Say how far trainings of equal parameters and seed lie apart: other threads, other code."""
+    trained = pd.concat([tables.select(runs, template=template) for template in ("q1a", "q2")])
+    if trained.empty:
+        return Markdown(NOT_YET)
+    alike = [name for name in Q1a.model_fields if name != "pin_memory"]  # which changes no sum
+    lines = [
+        f"- {again['title'].iloc[0]}, epochs: {again['epochs'].iloc[0]:.0f}, images: "
+        f"{again['train_images'].iloc[0]:,.0f}: "
+        + ", ".join(f"{100 * accuracy:.2f}" for accuracy in again["test_accuracy"])
+        + " %"
+        for _, again in trained.groupby(alike, dropna=False, sort=False)
+        if len(again) > 1
+    ]
+    if not lines:
+        return Markdown("No training has been repeated with the same parameters and seed yet.")
+    return Markdown(
+        "Trained again with the same parameters and seed, on another number of threads or at "
+        "another commit, where sums are rounded otherwise (test accuracy):\n\n" + "\n".join(lines)
     )
 
 

@@ -56,7 +56,8 @@ def ahead(
         table = tables.select(trained, **(where or {}))
         if len(table) and measure not in table:
             return Evidence(UNKNOWN, f"its tables do not hold the {MEASURES[measure]}")
-        found = pairs(table, factor, first, second, measure, free)
+        machine = [name for name in MACHINE if name in table] if measure in OF_AN_EPOCH else []
+        found = pairs(table, factor, first, second, measure, free, machine)
         names = f"{_named(factor, first)} over {_named(factor, second)}"
         if found.empty:
             return Evidence(UNKNOWN, f"no pair of {names}, {MEASURES[measure]}")
@@ -74,6 +75,7 @@ MEASURES = {
     "epoch_seconds": "time of the fastest epoch",
 }
 OF_AN_EPOCH = ("epoch_seconds",)
+MACHINE = ("device_name", "threads")  # times are compared on
 
 
 def _judged(
@@ -269,7 +271,8 @@ def flops_by_architecture(source: Source) -> Evidence:
     """Check that counts are equal wherever model and image size are."""
     if source.q2.empty:
         return Evidence(UNKNOWN, "nothing counted")
-    counts = source.q2.groupby(["model", "input_size"])
+    images = [name for name in ("input_size", "in_channels") if name in source.q2]
+    counts = source.q2.groupby(["model", *images])
     if counts["device"].nunique().max() < 2:
         return Evidence(UNKNOWN, "counted on one device only")
     same = bool((counts["gflops"].nunique() == 1).all())
@@ -280,7 +283,8 @@ def deeper_costs_more(source: Source) -> Evidence:
     """Check that ResNet-50 takes at least twice ResNet-18's operations, at the same image size."""
     if source.q2.empty:
         return Evidence(UNKNOWN, "nothing counted")
-    wide = source.q2.pivot_table("gflops", "input_size", "model").reindex(
+    images = [name for name in ("input_size", "in_channels") if name in source.q2]
+    wide = source.q2.pivot_table("gflops", images, "model").reindex(
         columns=["resnet18", "resnet50"]
     )
     ratios = (wide["resnet50"] / wide["resnet18"]).dropna()

@@ -208,7 +208,8 @@ def sides(runs: pd.DataFrame) -> Markdown:
     apart = both[[stats.differ(a / 100, b / 100, TEST_IMAGES) for a, b in both.to_numpy()]]
     text = (
         f"In {len(apart)} of {len(both)} configurations of Q1(a), the two reports differ by more "
-        f"than the sampling of {TEST_IMAGES:,} test images explains (two proportions, 5 %)."
+        f"than the sampling of {TEST_IMAGES:,} test images explains (two proportions, 5 %). "
+        + _furthest_apart(both, runs)
     )
     ours = sources.ours(runs).q1a
     if ours.empty:
@@ -225,6 +226,25 @@ def sides(runs: pd.DataFrame) -> Markdown:
         f"{text} {len(here)} of these were run here with all published epochs: report A is nearer "
         f"in {int(nearer_a.sum())}, report B in {int((~nearer_a).sum())}; our accuracy differs "
         f"from both, beyond sampling, in {sum(unlike)}."
+    )
+
+
+def _furthest_apart(both: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """Name the configuration in which the reports (columns A, B) differ most."""
+    which = (both["A"] - both["B"]).abs().idxmax()
+    configuration = dict(zip(both.index.names, which, strict=True))
+    told = both.loc[which]
+    text = (
+        f"Furthest apart are they in {tables.run_title(configuration)}: {told['A']:.2f} and "
+        f"{told['B']:.2f} %. One such value decides the means and intervals of its report, but "
+        "neither how often a setting is ahead nor the rank test."
+    )
+    here = tables.fullest(tables.trained(runs, **configuration))
+    if here.empty:
+        return text
+    less = tables.extent(here.iloc[0], tables.PUBLISHED_EPOCHS[configuration["dataset"]])
+    return f"{text} Here it has {tables.accuracy_text(here.iloc[0])} %" + (
+        f" after {less}." if less else "."
     )
 
 
@@ -247,30 +267,44 @@ def momentum(runs: pd.DataFrame) -> Any:
 
 
 def momentum_explains(runs: pd.DataFrame) -> Markdown:
-    """Say what the lower rate does to SGD in each report, and with which momentum here."""
+    """Say what the lower rate does to SGD in each report, and with which momentum here.
+
+    A momentum explains a report's rows where its gains have their signs, and the other's have not.
+    """
     told = tables.select(tables.published("q1a"), **SGD)
-    here = {}
-    for value in MOMENTA:
-        rows = tables.trained(runs, momentum=value, epochs=1, **SGD)
-        if len(rows):
-            rows = rows.assign(accuracy_pct=100 * rows["test_accuracy"])
-        here[f"momentum {value:g}"] = _gain(rows)
+    here = {
+        f"momentum {value:g}": _gain(tables.trained(runs, momentum=value, epochs=1, **SGD))
+        for value in MOMENTA
+    }
     lines = ["What SGD gains by the rate 1e-4 instead of 1e-3, in points:\n"]
     for letter, rows in told.groupby("report"):
         gain = _gain(rows)
         alike = [name for name, ours in here.items() if (ours > 0).equals(gain > 0)]
         line = f"- Report {letter}: {_by_dataset(gain)}"
-        if any(map(len, here.values())):
-            line += f"; of the same signs here with {' and '.join(alike) or 'neither momentum'}"
+        if all(map(len, here.values())):
+            line += f"; {_explained(alike)}"
         lines.append(f"{line}.")
     lines += [f"- Here, {name}, one epoch: {_by_dataset(gain)}." for name, gain in here.items()]
+    longest = _gain(sources.whole(tables.trained(runs, **SGD)))
+    lines.append(f"- Here, momentum 0.9, all published epochs: {_by_dataset(longest)}.")
     return Markdown("\n".join(lines))
+
+
+def _explained(alike: list[str]) -> str:
+    """Say what it means that a report's gains have the signs of these momenta's."""
+    if not alike:
+        return "with neither momentum here, so momentum does not explain it"
+    if len(alike) == 1:
+        return f"of the same signs here with {alike[0]} alone, which may explain it"
+    return "of the same signs here with both, so it does not tell which one was used"
 
 
 def _gain(rows: pd.DataFrame) -> pd.Series:
     """Return what 1e-4 has over 1e-3, by dataset."""
     if rows.empty:
         return pd.Series(dtype=float)
+    if "accuracy_pct" not in rows:
+        rows = rows.assign(accuracy_pct=100 * rows["test_accuracy"])
     by_rate = rows.pivot_table("accuracy_pct", "dataset", "lr").reindex(columns=[1e-4, 1e-3])
     return (by_rate[1e-4] - by_rate[1e-3]).dropna().sort_index(ascending=False)
 

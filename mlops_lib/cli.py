@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 
@@ -19,6 +20,12 @@ class _Group(click.Group):
             return super().invoke(context)
         except (ParameterError, RecordError) as error:
             click.echo(f"mlops: {error}", err=True)
+            context.exit(2)
+        except OSError as error:  # of a file that the user named, or a full disk
+            if error.errno == errno.EPIPE:  # nobody reads on: not an error
+                raise
+            what = f"{error.filename}: {error.strerror}" if error.filename else error
+            click.echo(f"mlops: {what}", err=True)
             context.exit(2)
 
 
@@ -51,7 +58,7 @@ def _slots(suite: str, anywhere: bool = False):
 @click.option("--dry-run", is_flag=True, help="Show what would run, and why.")
 @click.option("--retries", default=0, type=click.IntRange(0, 100), show_default=True,
               help="Further attempts at a run that fails.")  # fmt: skip
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+@click.option("--timeout", type=click.FloatRange(0, 1e7, min_open=True), metavar="SECONDS",
               help="End a run that takes longer.")  # fmt: skip
 @click.option("--keep-going/--fail-fast", default=True, show_default=True,
               help="After a run that fails, go on with the others or start no more.")  # fmt: skip
@@ -96,7 +103,7 @@ def run(suite: str, **options) -> None:
     if done < len(waiting):
         raise click.ClickException(
             f"{len(waiting) - done} of {len(waiting)} runs are not done; "
-            f"'mlops status {suite}' shows why"
+            f"'mlops status {suite}' shows which"
         )
 
 
@@ -104,14 +111,14 @@ def run(suite: str, **options) -> None:
 @click.argument("suite")
 def status(suite: str) -> None:
     """List the runs of SUITE: done, stale (the template has changed since), failed or missing."""
-    from mlops_lib import run
+    from mlops_lib import again
 
     for slot in _slots(suite):
         status = slot.status()
         click.echo(f"{status:8} {slot.title} ({slot.run.template}/{slot.run.slug})")
         if status == "failed":
-            click.echo(f"         {run.failure(slot.notebook)[1]}")
-            click.echo(f"         {run.command(slot.notebook)}")
+            click.echo(f"         {again.failure(slot.notebook)[1]}")
+            click.echo(f"         {again.command(slot.notebook)}")
 
 
 @main.command()

@@ -54,7 +54,10 @@ def recalls(first: Record, second: Record) -> pd.DataFrame:
 
 
 def _names(run: Record) -> tuple[str, ...]:
-    return data.class_names(run.parameters["dataset"])
+    """Return the names of the classes; their numbers, where a record of others has fewer."""
+    names = data.class_names(run.parameters["dataset"])
+    size = len(run.results["confusion_matrix"])
+    return names if len(names) == size else tuple(map(str, range(size)))
 
 
 def _table(table: pd.DataFrame) -> str:

@@ -100,6 +100,8 @@ class RunDisplay:
         if outcome.error:
             kept = outcome.slot.notebook
             where = f"; the notebook is kept: {kept}" if kept.exists() else ""
+            if outcome.slot.read():
+                where = f"; the earlier result is kept: {kept}"
             self.say(f"{place}: FAILED: {outcome.error}{where}")
         elif outcome.skipped:
             self.say(f"{place}: another runner has done it meanwhile")

@@ -124,7 +124,8 @@ def split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.nda
 def subset(train: np.ndarray, labels: np.ndarray, train_size: int | None, seed: int) -> np.ndarray:
     """Return `train_size` of the training indices, the same share of every class; None: all.
 
-    Raises ParameterError where the training split holds fewer, or too few more to leave out.
+    Raises ParameterError where the training split holds fewer, or too few more to leave out,
+    DataError where a class has a single image.
     """
     from sklearn.model_selection import train_test_split
 
@@ -141,9 +142,14 @@ def subset(train: np.ndarray, labels: np.ndarray, train_size: int | None, seed: 
             f"split, all (None) or at most {len(train) - classes} can be taken, to be fair to "
             f"{classes} classes"
         )
-    chosen, _ = train_test_split(
-        train, train_size=train_size, stratify=labels[train], random_state=seed
-    )
+    try:
+        chosen, _ = train_test_split(
+            train, train_size=train_size, stratify=labels[train], random_state=seed
+        )
+    except ValueError as error:
+        raise DataError(
+            f"train_size={train_size} images can't be chosen by class, there are too few: {error}"
+        ) from None
     return np.sort(chosen)
 
 

@@ -39,7 +39,7 @@ def to_file(target: Path, folder: Path | None = None) -> int:
     runs = tables.load(folder)
     nested = [name for name in runs if runs[name].map(lambda v: isinstance(v, list | dict)).any()]
     for name in nested:
-        runs[name] = runs[name].map(json.dumps)
+        runs[name] = runs[name].map(lambda v: json.dumps(v) if isinstance(v, list | dict) else None)
     mixed = [name for name in runs if runs[name].dtype == object]
     runs[mixed] = runs[mixed].map(lambda v: v if v is None or v != v else str(v))
     getattr(runs, WRITERS[target.suffix])(target, index=False)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
-from mlops_lib import kernels, run, tables
+from mlops_lib import hardware, kernels, run, tables
 from mlops_lib.kernels import Share
 from mlops_lib.params import ParameterError
 from mlops_lib.record import Record, RecordError
@@ -115,18 +115,24 @@ class _Workers:
             self.futures.discard(future)
 
     def end_kernels(self) -> None:
-        self.client.cancel(list(self.futures))  # also those that no worker has begun, or can
-        self.client.run(kernels.end_all, self.client.id)
+        with suppress(Exception):  # of workers or a scheduler that have gone
+            self.client.cancel(list(self.futures))  # also those that no worker has begun, or can
+            self.client.run(kernels.end_all, self.client.id, on_error="ignore")
 
     def close(self) -> None:
         self.client.close()
 
 
 def _on_worker(task: Task, owner: str) -> Performed:
-    """Perform a task on a Dask worker, with as many threads as it has been given."""
+    """Perform a task on a Dask worker, which has a task for each of its threads.
+
+    What measures time is alone there, and may use them all.
+    """
     from distributed import get_worker
 
-    return run.perform(task, Share(threads=get_worker().state.nthreads, owner=owner))
+    tasks = 1 if task.template == BENCHMARK else get_worker().state.nthreads
+    threads = get_worker().state.nthreads // tasks
+    return run.perform(task, Share(threads=threads, gpu_shared=tasks > 1, owner=owner))
 
 
 def execute_all(places: list[Slot], options: Options | None = None) -> Iterator[Outcome]:
@@ -190,8 +196,8 @@ def _run_one(
         slot.lock.parent.mkdir(parents=True, exist_ok=True)
         while not options.stop.is_set():
             with suppress(Timeout), lock.acquire(timeout=POLL_SECONDS if patient else 0):
-                if slot.status() not in options.again:
-                    return Outcome(slot, skipped=True, record=slot.read())
+                if (recorded := slot.shared()).status() not in options.again:
+                    return Outcome(slot, skipped=True, record=recorded.read())
                 return _attempt(slot, here, options)
             if not patient:
                 return slot
@@ -222,15 +228,21 @@ def _attempt(slot: Slot, here: Site, options: Options) -> Outcome:
 def estimates(places: list[Slot]) -> dict[Slot, float]:
     """Estimate the seconds of runs from the recorded runs that are like them.
 
-    Like: the same template and model or kernel. A training grows with epochs and images, an SVM
-    search with candidates and the square of images.
+    Like: the same template, model or kernel, and device. A training grows with epochs and images,
+    an SVM search with candidates and the square of images.
     """
     rates: dict[tuple, list[float]] = {}
     for made in tables.records().values():
         rate = made.duration_seconds / _work(made.parameters)
-        rates.setdefault(_kind(made.template, made.parameters), []).append(rate)
+        kind = _kind(made.template, made.parameters, made.environment["device"])
+        rates.setdefault(kind, []).append(rate)
     asked = {slot: slot.run.parameters.model_dump() for slot in places}
-    kinds = {slot: _kind(slot.run.template, asked[slot]) for slot in places}
+    gpu = hardware.cuda_is_present()
+    kinds = {}
+    for slot, parameters in asked.items():
+        wanted = parameters.get("device", "cpu")
+        device = ("cuda" if gpu else "cpu") if wanted == "auto" else wanted
+        kinds[slot] = _kind(slot.run.template, parameters, device)
     return {
         slot: statistics.median(rates[kinds[slot]]) * _work(asked[slot])
         for slot in places
@@ -238,8 +250,11 @@ def estimates(places: list[Slot]) -> dict[Slot, float]:
     }
 
 
-def _kind(template: str, parameters: dict[str, Any]) -> tuple:
-    return template, parameters.get("model") or parameters["kernel"], parameters.get("input_size")
+def _kind(template: str, parameters: dict[str, Any], device: str) -> tuple:
+    model = parameters.get("model") or parameters["kernel"]
+    dataset = parameters["dataset"]
+    other = None if dataset in tables.PUBLISHED_EPOCHS else dataset  # of any number of images
+    return template, model, parameters.get("input_size"), device, other
 
 
 def _work(parameters: dict[str, Any]) -> float:

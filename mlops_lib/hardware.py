@@ -108,10 +108,15 @@ def cpu_name() -> str:
 
 
 def cores() -> list[int]:
-    """Return the numbers of the processor cores that this process may use."""
+    """Return the numbers of the processor cores that this process may use.
+
+    As many as its container has time for, where that is fewer.
+    """
+    import joblib
+
     if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+        return sorted(os.sched_getaffinity(0))[: joblib.cpu_count()]
+    return list(range(joblib.cpu_count()))
 
 
 def cuda_count() -> int:
@@ -150,7 +155,8 @@ def prepare(device: str = "auto", amp: str = "auto", input_size: int = 28, seed:
     allocator = "glibc, freed memory kept on huge pages" if keep_memory() else "default"
     torch.backends.cudnn.benchmark = True  # batches have one size: the fastest kernels are sought
     torch.backends.cudnn.allow_tf32 = False  # float32 is float32, in convolutions as in products
-    torch.set_num_threads(torch.get_num_threads())  # MKL then rounds as where a runner sets them
+    # Set even where they are as many: MKL then rounds as where a runner sets them.
+    torch.set_num_threads(min(torch.get_num_threads(), len(cores())))
     torch.manual_seed(seed)
     where = torch.device("cuda" if cuda else "cpu")
     return Place(where, _amp_dtype(amp, cuda, input_size), allocator)

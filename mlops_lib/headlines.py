@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from IPython.display import Markdown
 
@@ -16,7 +18,7 @@ def overview(runs: pd.DataFrame) -> dict[str, str]:
         found[f"best_{dataset}"] = _best(here)
         found[f"best_resnet_{dataset}"] = _best(tables.select(here, template="q1a"))
         found[f"best_svm_{dataset}"] = _best_svm(tables.select(here, template="q1b"))
-    found["gpu_ratio"] = _gpu_ratio(tables.select(runs, template="q2"))
+    found["gpu_ratio"] = _gpu_ratio(runs)
     names = runs["device_name"].unique() if len(runs) else []
     found["machines"] = ", ".join(names) or tables.NOT_RUN
     return found
@@ -42,10 +44,8 @@ def _best_svm(searches: pd.DataFrame) -> str:
 
 
 def _gpu_ratio(runs: pd.DataFrame) -> str:
-    """Return how many times faster than its CPU twin each GPU run trained."""
-    runs = tables.alone(runs)
-    timed = runs.assign(seconds=1 / runs["images_per_second"]) if len(runs) else runs
-    ratios = tables.gpu_ratios(timed)["ratio"]
+    """Return how many times faster than its CPU twin each GPU run of Q2 trained."""
+    ratios = tables.gpu_ratios(sources.ours(runs).q2)["ratio"]
     if ratios.empty:
         return tables.NOT_RUN
     return f"{ratios.min():.1f} to {ratios.max():.1f} times as fast (n={len(ratios)})"
@@ -79,16 +79,36 @@ def q1b(runs: pd.DataFrame) -> Markdown:
     lines = []
     for dataset in tables.PUBLISHED_EPOCHS:
         here = tables.select(runs, template="q1b", dataset=dataset)
+        searched = [
+            tables.fullest(tables.select(here, kernel=kernel)).to_dict("records")
+            for kernel in ("rbf", "poly")
+        ]
         lines.append(
             f"- **{tables.title(dataset)}**, best: {_best_svm(here)}. {_told('q1b', dataset)}"
+            + "".join(_edge(found[0]) for found in searched if found)
         )
     return Markdown("\n".join(lines))
+
+
+def _edge(run: dict[str, Any]) -> str:
+    """Say where a search chose the largest number that it tried."""
+    largest = []
+    for name in ("C", "gamma"):
+        tried = {value for value in run[name] if not isinstance(value, str)}
+        if len(tried) > 1 and run[f"best_{name}"] == max(tried):
+            largest.append(f"{name} {max(tried):g}")
+    if not largest:
+        return ""
+    return (
+        f" With the {tables.title(run['kernel'])} kernel, the best {' and '.join(largest)} is the "
+        "largest of those tried: a wider search may do better."
+    )
 
 
 def q2(runs: pd.DataFrame) -> Markdown:
     """Say in a sentence or two what Q2 found so far."""
     here = tables.alone(tables.select(runs, template="q2"))
-    lines = [f"- **GPU against CPU**: {_gpu_ratio(here)}."]
+    lines = [f"- **GPU against CPU**: {_gpu_ratio(runs)}."]
     for run in here.to_dict("records"):
         share = f", {run['peak_share']:.1%} of the peak" if "peak_share" in run else ""
         where = f"{run['title']} on {tables.title(run['device'])}"

@@ -24,7 +24,7 @@ from nbconvert.preprocessors.sanitize import SanitizeHTML
 from pydantic import BaseModel
 from sphinx.transforms import SphinxTransform
 
-from mlops_lib import layouts, record, run
+from mlops_lib import again, layouts, record
 
 THEME: dict[str, list[str]] = {"navbar_persistent": []}  # the sidebar has the search box
 METADATA = {
@@ -105,7 +105,7 @@ def summarise(content: nbformat.NotebookNode, made: record.Record, path: Path) -
     ran = made.environment
     software = ("python", *record.PACKAGES)
     facts = {
-        "Repeat it": f"<code>{html.escape(run.papermill_command(made))}</code>",
+        "Repeat it": f"<code>{html.escape(again.papermill_command(made))}</code>",
         "Suite": html.escape(path.parents[1].name),
         "Ran on": html.escape(f"{ran['device_name']}, threads: {ran.get('threads')}"),
         "With": html.escape(", ".join(f"{name} {ran.get(name)}" for name in software)),

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 
 from mlops_lib.layouts import MEASURED, MEASURED_ON_LESS
@@ -91,7 +91,8 @@ def curves(epochs: Sequence[Any], step_losses: Sequence[float]) -> Picture:
     sns.lineplot(x=ends, y=losses, ax=left, label="validation", marker="o")
     left.set(xlabel="epoch", ylabel="cross-entropy loss", yscale="log")
     sns.lineplot(x=ends, y=accuracies, ax=right, marker="o")
-    right.set(xlabel="epoch", ylabel="validation accuracy (%)", xticks=ends)
+    right.set(xlabel="epoch", ylabel="validation accuracy (%)")
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
     alt = (
         f"On the validation images, loss {losses[0]:.3f} and accuracy {accuracies[0]:.2f} % after "
         f"epoch 1, {losses[-1]:.3f} and {accuracies[-1]:.2f} % after epoch {len(epochs)}"

@@ -159,6 +159,7 @@ def begin(template: Template, namespace: dict[str, Any]) -> Begun:
     """
     parameters = TEMPLATES[template].from_notebook(namespace)
     hardware.check(getattr(parameters, "device", "cpu"))
+    commit()
     _end_kernel_at_once()
     started_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return Begun(template, parameters, key(parameters, template), started_at, time.perf_counter())
@@ -208,16 +209,28 @@ def environment(
     }
 
 
+@lru_cache
 def commit() -> str | None:
-    """Return the commit of the project, `+` behind it where files differ; None outside git."""
+    """Return the commit of the project when this was first asked; None outside git.
+
+    A `+` is behind it where files differ, other than what runs write. To be asked first when the
+    code is imported: a run of hours is of that code, whatever is committed meanwhile.
+    """
+    commands = (
+        ("rev-parse", "--verify", "--quiet", "--short=12", "HEAD"),
+        ("status", "--porcelain", "--untracked-files=no", "--", ".", ":!book/runs"),
+    )
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
-            cwd=PROJECT, capture_output=True, text=True, timeout=10,
+        head, changes = (
+            subprocess.run(
+                ["git", "--no-optional-locks", *words],
+                cwd=PROJECT, capture_output=True, text=True, timeout=10,
+            ).stdout.strip()
+            for words in commands
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return described.stdout.strip() or None
+    return (head + ("+" if changes else "")) or None
 
 
 def classification(labels: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:

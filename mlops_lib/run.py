@@ -13,12 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
-from IPython.display import HTML, Markdown
-
-from mlops_lib import checkpoint, hardware, kernels, layouts, record, tables
+from mlops_lib import checkpoint, hardware, kernels, record, tables
 from mlops_lib.kernels import Share
-from mlops_lib.params import ParameterError, changed, nearest
+from mlops_lib.params import ParameterError, nearest
 from mlops_lib.record import BOOK, Record
 from mlops_lib.suite import Run
 
@@ -48,6 +45,13 @@ class Slot:
         """Return the file that is locked while this run is executed."""
         return self.folder.parent / ".locks" / f"{self.run.template}-{self.run.slug}.lock"
 
+    def shared(self) -> Slot:
+        """Return the place where another suite has recorded this run meanwhile; else this one."""
+        for path in self.folder.parent.glob(f"*/{self.run.template}/{self.record.name}"):
+            if not self.record.exists():
+                return Slot(self.run, path.parents[1])
+        return self
+
     @property
     def key(self) -> str:
         """Return the key of the record that this run should have."""
@@ -71,61 +75,6 @@ class Slot:
         if found is None:
             return "failed" if self.notebook.exists() else "missing"
         return "done" if found.key == self.key else "stale"
-
-
-def failures(folder: Path | None = None) -> pd.DataFrame:
-    """Return the notebooks without a record: columns run, error, command (what repeats it)."""
-    rows = []
-    for path in sorted((folder or tables.RUNS).glob("*/*/*.ipynb")):
-        if not path.with_suffix(".json").exists():
-            title, error = failure(path)
-            rows.append((title, error, command(path)))
-    return pd.DataFrame(rows, columns=["run", "error", "command"])
-
-
-def failures_page() -> HTML | Markdown:
-    """Return the failed runs as a page shows them; their notebooks hold the tracebacks."""
-    failed = failures()
-    if failed.empty:
-        return Markdown("None: every notebook that is there has its record.")
-    return layouts.page(failed.set_index("run"))
-
-
-def failure(notebook: Path) -> tuple[str, str]:
-    """Return the title of a failed run's notebook and the error with which it stopped."""
-    try:
-        content = json.loads(notebook.read_text(encoding="utf-8"))
-        title = "".join(_heading(content)["source"]).partition("\n")[0].removeprefix("# ")
-        outputs = [output for cell in content["cells"] for output in cell.get("outputs", ())]
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-        StopIteration,
-    ):
-        return notebook.stem, "the notebook can't be read"
-    errors = [output for output in outputs if output.get("output_type") == "error"]
-    if not errors:
-        return title, "the kernel ended before the notebook did"
-    return title, f"{errors[0].get('ename')}: {errors[0].get('evalue')}"
-
-
-def command(notebook: Path) -> str:
-    """Return the command that executes the run of a notebook again."""
-    run = f"{notebook.parent.name}/{notebook.stem}"
-    return f"mlops run {notebook.parents[1].name} --only {run}"
-
-
-def papermill_command(made: Record) -> str:
-    """Return the papermill command that repeats a recorded run."""
-    options = [
-        f"-p {name} {','.join(map(str, v)) if isinstance(v, list) else v}"
-        for name, v in changed(made.template, made.parameters).items()
-    ]
-    return " ".join([f"papermill book/{made.template}.ipynb out.ipynb", *options])
 
 
 def slots(suite: str, runs: Iterable[Run], folder: Path | None = None) -> list[Slot]:
@@ -296,9 +245,9 @@ def _tidy(notebook: str, task: Task) -> str:
     HTML is stored as one string: as a list of its lines, a long table takes twice the room.
     """
     content = json.loads(notebook)
-    heading = _heading(content)
-    heading["source"] = re.sub(
-        r"^# .*", lambda _: f"# {task.title}", "".join(heading["source"]), count=1
+    titled = heading(content)
+    titled["source"] = re.sub(
+        r"^# .*", lambda _: f"# {task.title}", "".join(titled["source"]), count=1
     )
     content["metadata"]["papermill"]["input_path"] = f"book/{task.template}.ipynb"
     content["metadata"]["papermill"]["output_path"] = "run.ipynb"
@@ -309,7 +258,7 @@ def _tidy(notebook: str, task: Task) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def _heading(notebook: dict[str, Any]) -> dict[str, Any]:
+def heading(notebook: dict[str, Any]) -> dict[str, Any]:
     """Return the cell with the notebook's title; papermill puts a note above it on errors."""
     return next(cell for cell in notebook["cells"] if "".join(cell["source"]).startswith("# "))
 

@@ -70,13 +70,14 @@ def ours(runs: pd.DataFrame) -> Source:
     q1a = max(on_each, key=lambda table: (len(whole(table)), len(table)))
     searched = [
         here.iloc[0].to_dict()
-        for dataset in ("mnist", "fashion_mnist")
+        for dataset in tables.PUBLISHED_EPOCHS
         for kernel in ("rbf", "poly")
         if len(here := tables.fullest(
             tables.select(runs, template="q1b", dataset=dataset, kernel=kernel)
         ))
     ]  # fmt: skip
     q2 = tables.select(runs, template="q2", dataset="fashion_mnist")
+    q2 = tables.fullest_each(q2, ["device", *tables.TWINS])
     q1b = pd.DataFrame(searched, columns=None if searched else ["dataset", "kernel"])
     if searched:
         q1b = q1b.assign(
@@ -144,12 +145,13 @@ def pairs(
     second: Any,
     measure: str,
     free: Sequence[str] = (),
+    alike: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return rows that differ in `factor` alone: columns of PAIR_KEYS, first, second, difference.
 
-    `free` are further columns in which they may differ.
+    `free` are further columns in which they may differ, `alike` in which they may not, either.
     """
-    keys = [name for name in PAIR_KEYS if name != factor and name not in free]
+    keys = [name for name in (*PAIR_KEYS, *alike) if name != factor and name not in free]
     if measure not in table or factor not in table:
         return pd.DataFrame(columns=[*keys, "first", "second", "difference"])
     sides = [

@@ -101,6 +101,15 @@ def choose_backend(backend: str) -> str:
     return backend
 
 
+def classifier(backend: str) -> type:
+    """Return the class that fits; its import takes a second, where it is the first."""
+    if choose_backend(backend) == "intelex":
+        from sklearnex.svm import SVC
+    else:
+        from sklearn.svm import SVC
+    return SVC
+
+
 def fit(
     features: np.ndarray,
     labels: np.ndarray,
@@ -123,11 +132,7 @@ def fit(
     ):
         if value not in allowed:
             raise ValueError(f"{name}={value!r} is not allowed: use {' or '.join(allowed)}")
-    if choose_backend(backend) == "intelex":
-        from sklearnex.svm import SVC
-    else:
-        from sklearn.svm import SVC
-    estimator = SVC(kernel=kernel, C=C, degree=degree, gamma=gamma, cache_size=1000)
+    estimator = classifier(backend)(kernel=kernel, C=C, degree=degree, gamma=gamma, cache_size=1000)
     return BlockSVC(estimator.fit(features, labels), kernel, degree)
 
 
@@ -157,6 +162,7 @@ def search(
     """
     rows = _resume(checkpoint, grid, backend)
     best_accuracy = max((row["val_accuracy"] for row in rows), default=-1)
+    classifier(backend)  # imported before a clock runs
     best_estimator, saved = None, time.perf_counter()
     for candidate in bar(grid[len(rows) :], desc="candidates", unit=" fits"):
         row, estimator = _try(train, val, candidate, kernel, backend)

@@ -152,6 +152,13 @@ def fullest(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[same].drop_duplicates("seed")
 
 
+def fullest_each(runs: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return the `fullest` runs of every configuration, as these columns tell them apart."""
+    if runs.empty:
+        return runs
+    return pd.concat([fullest(some) for _, some in runs.groupby(keys, dropna=False, sort=False)])
+
+
 def published(question: str) -> pd.DataFrame:
     """Return a published table (`q1a`, `q1b`, `q2`) as it was printed, both reports together."""
     return pd.read_csv(PUBLISHED / f"{question}.csv")

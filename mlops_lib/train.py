@@ -86,7 +86,11 @@ def make_optimizer(
         optimizer = LeanAdam
     options = {"momentum": momentum, "fused": True, "capturable": weights[0].is_cuda}
     known = inspect.signature(optimizer).parameters
-    return optimizer(weights, lr=lr, **{key: options[key] for key in options if key in known})
+    made = optimizer(weights, lr=lr, **{key: options[key] for key in options if key in known})
+    if name == "sgd" and momentum:
+        for weight in weights:  # torch's would be unset memory after a first step that overflows
+            made.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+    return made
 
 
 class Step:

@@ -28,6 +28,8 @@ def test_growth_has_a_row_for_each_method_and_number_of_images(runs):
     assert table["accuracy"].between(90, 100).all()
     assert plots.growth(table).png()
     assert beyond.growth(runs.iloc[:0]).empty
+    busy = beyond.growth(svms.assign(alone=False))
+    assert busy["seconds"].isna().all() and busy["accuracy"].notna().all()
 
 
 def test_a_run_that_another_beats_is_not_on_the_front(runs):
@@ -37,6 +39,21 @@ def test_a_run_that_another_beats_is_not_on_the_front(runs):
     assert plots.cost(table).png()
     assert "90.00" in beyond.front(trained).data
     assert "80.00" not in beyond.front(trained).data
+
+
+def test_what_the_cost_leaves_out_is_said(runs):
+    trained = runs[runs["template"] == "q1a"].assign(alone=[True, False], test_accuracy=[0.8, 0.9])
+    said = beyond.left_out(trained).data
+    assert "1 of 2 runs" in said and "90.00" in said
+    assert beyond.left_out(trained.assign(alone=True)).data == "Every run on all images is shown."
+
+
+def test_a_training_that_was_repeated_is_shown(runs):
+    one = runs[runs["template"] == "q1a"].iloc[:1]
+    assert "No training" in beyond.repeats(one).data
+    two = one.loc[one.index.repeat(2)].assign(template=["q1a", "q2"], test_accuracy=[0.9, 0.8])
+    assert "epochs: 2, images: 49,000: 90.00, 80.00 %" in beyond.repeats(two).data
+    assert beyond.repeats(runs.iloc[:0]).data == beyond.NOT_YET
 
 
 def test_spread_over_seeds(runs):

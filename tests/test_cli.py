@@ -38,6 +38,19 @@ def test_a_mistake_is_one_line_and_a_bad_exit_code(mlops):
         assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_place_that_can_not_be_written_to_is_named(mlops, smoke, smoke_in_place, tmp_path):
+    (tmp_path / "file").touch()
+    record = str(smoke[0].slot.record)
+    for words in (
+        ("export", str(tmp_path / "none" / "x.csv")),
+        ("compare", record, record, "--html", str(tmp_path / "file" / "x.html")),
+    ):
+        done = mlops(*words)
+        assert done.exit_code == 2
+        assert done.stderr.startswith("mlops: ") and str(tmp_path) in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
 def test_it_is_also_a_module():
     done = subprocess.run(
         [sys.executable, "-m", "mlops_lib", "--help"], capture_output=True, text=True

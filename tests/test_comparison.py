@@ -27,6 +27,13 @@ def test_recall_of_each_class_is_compared():
     assert len(table) == 10
 
 
+def test_classes_without_a_name_have_numbers():
+    made = make(right=14_000)
+    few = made.model_copy(update={"results": made.results | {"confusion_matrix": [[3, 1], [0, 4]]}})
+    assert comparison.recalls(few, few).loc["0", "first"] == 75
+    assert "<figure>" in comparison.page(few, made)
+
+
 def test_a_page_is_whole_and_asks_for_nothing():
     page = comparison.page(make(lr=0.1), make(lr=0.2, right=13_000))
     balance = Balance()

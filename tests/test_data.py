@@ -214,6 +214,8 @@ def test_subset_is_stratified_and_within_the_training_rows():
 def test_a_class_of_one_image_is_said():
     with pytest.raises(data.DataError, match="too few"):
         data.split(np.array([0] * 99 + [1]), seed=0)
+    with pytest.raises(data.DataError, match="train_size=50 images can't be chosen by class"):
+        data.subset(np.arange(100), np.array([0] * 99 + [1]), 50, seed=0)
 
 
 def test_features_are_rows_of_pixels_in_0_to_1(small):

@@ -1,5 +1,6 @@
 import sys
 
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
@@ -34,6 +35,14 @@ def test_a_store_gets_every_run_once(folder, smoke, tmp_path):
     assert [(m.step, m.value) for m in history] == [
         (number, epoch["val_loss"]) for number, epoch in enumerate(made.results["epochs"], 1)
     ]
+
+
+def test_what_a_run_does_not_have_is_missing_in_a_table(folder, tmp_path):
+    export.export(str(tmp_path / "runs.parquet"), folder)
+    table = pd.read_parquet(tmp_path / "runs.parquet")
+    trained = table["template"] != "q1b"
+    assert table["search"].isna().tolist() == trained.tolist()
+    assert table["history"].notna().tolist() == trained.tolist()
 
 
 def test_a_run_that_was_repeated_is_written_again(folder, smoke, tmp_path):

@@ -295,6 +295,14 @@ def test_an_interrupted_runner_says_how_to_go_on(tmp_path):
     assert_gone(children)
 
 
+def test_a_run_that_another_suite_records_meanwhile_is_not_repeated(tmp_path):
+    here, there = places(tmp_path, 1), run.slots("other", tiny(1), tmp_path)
+    assert next(grid.execute_all(there)).record
+    (outcome,) = grid.execute_all(here)
+    assert outcome.skipped and outcome.record
+    assert not here[0].notebook.exists()
+
+
 def test_two_runners_share_a_suite(tmp_path, undisturbed):
     file = written(tmp_path / "tiny.yaml", 6)
     runners = [start(tmp_path / "runs", "run", file) for _ in range(2)]

@@ -79,6 +79,27 @@ def test_svm_and_device_rows(runs):
     assert headlines.overview(table)["gpu_ratio"].startswith("10.0 to 10.0 times")
 
 
+def test_a_short_timing_does_not_count_beside_a_full_one(runs):
+    """The ratio is of the runs that the table shows."""
+    options = {"optimizer": "sgd", "batch_size": 16}
+    table = runs(
+        make("q2", **options, device="cpu"),
+        make("q2", **options, device="cpu", train_images=3000, results={"images_per_second": 1.0}),
+        make("q2", **options, environment={"device": "cuda"}, results={"images_per_second": 8e3}),
+    )
+    assert headlines.overview(table)["gpu_ratio"].startswith("10.0 to 10.0 times")
+
+
+def test_a_search_that_ends_at_its_largest_value_says_so(runs):
+    def said(best):
+        asked = {"C": [1.0, 10.0], "gamma": ["scale", 0.03]}
+        found = {"best": {"C": best, "degree": None, "gamma": 0.03}}
+        return headlines.q1b(runs(make("q1b", kernel="rbf", results=found, **asked))).data
+
+    assert "With the RBF kernel, the best C 10 is the largest of those tried" in said(10.0)
+    assert "largest" not in said(1.0)
+
+
 def test_runs_of_one_question_alone_are_enough(runs):
     table = runs(make("q1b", right=13_500))
     assert layouts.q1b(table).loc[("MNIST", "RBF")]["Measured here", "accuracy"].startswith("96.43")

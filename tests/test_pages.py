@@ -7,7 +7,7 @@ from docutils.utils import new_document
 from nbformat import v4
 from test_tables import make
 
-from mlops_lib import pages, params, run
+from mlops_lib import again, pages, params
 from mlops_lib.params import TEMPLATES
 
 BAD_MARKDOWN = [
@@ -108,10 +108,10 @@ def test_a_run_page_begins_with_how_to_repeat_it():
 
 
 def test_the_command_that_repeats_a_run_gives_its_parameters():
-    made = make(dataset="digits", optimizer="sgd", lr=1e-2)
-    words = shlex.split(run.papermill_command(made))
-    assert words[:3] == ["papermill", "book/q1a.ipynb", "out.ipynb"]
-    given = dict(zip(words[4::3], words[5::3], strict=True))
+    made = make(dataset="digits", optimizer="sgd", lr=1e-2, environment={"threads": 2})
+    words = shlex.split(again.papermill_command(made))
+    assert words[:4] == ["OMP_NUM_THREADS=2", "papermill", "book/q1a.ipynb", "out.ipynb"]
+    given = dict(zip(words[5::3], words[6::3], strict=True))
     assert TEMPLATES["q1a"](**given).model_dump(mode="json") == made.parameters
 
 

@@ -1,4 +1,6 @@
 import json
+import re
+import subprocess
 
 import nbformat
 import numpy as np
@@ -29,6 +31,37 @@ def test_a_run_is_described(finished):
         "device", "device_name", "cpu", "cores", "threads", "amp_dtype", "allocator",
         "python", "torch", "torchvision", "scikit-learn", "commit",
     }  # fmt: skip
+
+
+def test_the_commit_is_that_of_the_code(tmp_path, monkeypatch):
+    def git(*words):
+        identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+        subprocess.run(["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    def commit():
+        return record.commit.__wrapped__()  # not what was kept of the call before
+
+    monkeypatch.setattr(record, "PROJECT", tmp_path)
+    assert commit() is None
+    git("init", "-q")
+    assert commit() is None
+    for name in ("code.py", "book/runs/run.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("a")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    first = commit()
+    assert re.fullmatch("[0-9a-f]{12}", first)
+    (tmp_path / "book/runs/run.json").write_text("b")
+    assert commit() == first
+    (tmp_path / "code.py").write_text("b")
+    assert commit() == f"{first}+"
+
+
+def test_a_commit_made_meanwhile_is_not_that_of_a_run(monkeypatch):
+    record.commit()
+    monkeypatch.setattr(record.subprocess, "run", None)
+    assert record.environment()["commit"] == record.commit()
 
 
 def test_a_gpu_that_others_use_is_named_so(monkeypatch):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
-from mlops_lib import grid, hardware, record, run, suite
+from mlops_lib import again, grid, hardware, record, run, suite
 from mlops_lib.params import ParameterError, Q1a
 
 
@@ -90,10 +90,10 @@ def test_a_run_that_fails_is_kept_and_leaves_the_others_alone(tmp_path, executed
     assert "train_size=1500 is not allowed: the training split holds 1257 images" in failed.error
     assert failed.slot.status() == "failed"
     assert "train_size=1500" in failed.slot.notebook.read_text()
-    title, error = run.failure(failed.slot.notebook)
+    title, error = again.failure(failed.slot.notebook)
     assert title == failed.slot.title
     assert error == failed.error
-    (row,) = run.failures(tmp_path).itertuples()
+    (row,) = again.failures(tmp_path).itertuples()
     assert row.command == f"mlops run any --only q1a/{bad.slug}"
     assert other.record is not None
 

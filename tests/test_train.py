@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from mlops_lib import adam, checkpoint, resnet, train
-from mlops_lib.batches import Preparation, Resident
+from mlops_lib.batches import Loader, Preparation, Resident
 from mlops_lib.hardware import Place
 
 CPU = Place(torch.device("cpu"), torch.float32)
@@ -327,6 +327,31 @@ def test_the_scale_of_losses_is_resumed(monkeypatch, tmp_path):
         attempt(monkeypatch, tmp_path / "run.pt", place=SCALED, stop=2)
     assert checkpoint.load(tmp_path / "run.pt")["scaler"]["scale"] != 2.0**24
     assert_same(attempt(monkeypatch, tmp_path / "run.pt", place=SCALED), undisturbed)
+
+
+def test_momentum_begins_at_nothing_after_a_step_that_overflows(monkeypatch):
+    scaler = functools.partial(torch.amp.GradScaler, init_scale=2.0**60)
+    monkeypatch.setattr(torch.amp, "GradScaler", scaler)
+    network, batches = small_network(), source()
+    step = train.Step(network, SCALED, train.make_optimizer("sgd", network, 0.1), batches.batch)
+    torch.use_deterministic_algorithms(True)  # memory that is not set is filled with nan
+    try:
+        step(next(batches.shuffled(1)))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    kept = [state["momentum_buffer"] for state in step.stepper.state.values()]
+    assert kept and not torch.cat([momentum.flatten() for momentum in kept]).any()
+
+
+def test_a_dataloader_trains_as_what_is_resident_does():
+    images, labels = bright_or_dark()
+    options = {"batch_size": 8, "device": CPU.device}
+    trained = []
+    for pipeline in (Resident, Loader):
+        batches = pipeline(images, labels, Preparation.fitted(images), **options)
+        settings = {"optimizer": "sgd", "lr": 0.1, "epochs": 2}
+        trained.append(train.fit(small_network(), batches, batches, CPU, **settings))
+    assert trained[0].step_losses == trained[1].step_losses
 
 
 def test_a_diverged_training_stays_so(monkeypatch, tmp_path):

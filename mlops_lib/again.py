@@ -1,0 +1,71 @@
+"""How a run is done again: those that failed and why, the commands that repeat one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import HTML, Markdown
+
+from mlops_lib import layouts, run, tables
+from mlops_lib.params import changed
+from mlops_lib.record import Record
+
+
+def failures(folder: Path | None = None) -> pd.DataFrame:
+    """Return the notebooks without a record: columns run, error, command (what repeats it)."""
+    rows = []
+    for path in sorted((folder or tables.RUNS).glob("*/*/*.ipynb")):
+        if not path.with_suffix(".json").exists():
+            title, error = failure(path)
+            rows.append((title, error, command(path)))
+    return pd.DataFrame(rows, columns=["run", "error", "command"])
+
+
+def failures_page() -> HTML | Markdown:
+    """Return the failed runs as a page shows them; their notebooks hold the tracebacks."""
+    failed = failures()
+    if failed.empty:
+        return Markdown("None: every notebook that is there has its record.")
+    return layouts.page(failed.set_index("run"))
+
+
+def failure(notebook: Path) -> tuple[str, str]:
+    """Return the title of a failed run's notebook and the error with which it stopped."""
+    try:
+        content = json.loads(notebook.read_text(encoding="utf-8"))
+        title = "".join(run.heading(content)["source"]).partition("\n")[0].removeprefix("# ")
+        outputs = [output for cell in content["cells"] for output in cell.get("outputs", ())]
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        StopIteration,
+    ):
+        return notebook.stem, "the notebook can't be read"
+    errors = [output for output in outputs if output.get("output_type") == "error"]
+    if not errors:
+        return title, "the kernel ended before the notebook did"
+    return title, f"{errors[0].get('ename')}: {errors[0].get('evalue')}"
+
+
+def command(notebook: Path) -> str:
+    """Return the command that executes the run of a notebook again."""
+    name = f"{notebook.parent.name}/{notebook.stem}"
+    return f"mlops run {notebook.parents[1].name} --only {name}"
+
+
+def papermill_command(made: Record) -> str:
+    """Return the papermill command that repeats a recorded run, a training with its threads."""
+    options = [
+        f"-p {name} {','.join(map(str, v)) if isinstance(v, list) else v}"
+        for name, v in changed(made.template, made.parameters).items()
+    ]
+    ran = made.environment
+    threads = ran.get("threads") if ran["device"] == "cpu" and made.template != "q1b" else None
+    command = f"papermill book/{made.template}.ipynb out.ipynb"
+    return " ".join([f"OMP_NUM_THREADS={threads} {command}" if threads else command, *options])
