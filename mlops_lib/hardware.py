@@ -119,6 +119,12 @@ def cores() -> list[int]:
     return list(range(joblib.cpu_count()))
 
 
+def threads() -> int:
+    """Return how many threads this process is to use: one a core, at most OMP_NUM_THREADS."""
+    most = os.environ.get("OMP_NUM_THREADS", "")
+    return min(len(cores()), int(most)) if most.isdecimal() and int(most) else len(cores())
+
+
 def cuda_count() -> int:
     """Ask NVIDIA's driver how many devices it finds; takes milliseconds, needs no torch."""
     try:

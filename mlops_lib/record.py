@@ -193,13 +193,12 @@ def environment(
     allocator: str = "default",
 ) -> dict[str, Any]:
     """Return where a run ran: device, processor, precision, memory, versions, commit."""
-    cores = len(hardware.cores())
     return {
         "device": device,
         "device_name": device_name or hardware.cpu_name(),
         "cpu": hardware.cpu_name(),
-        "cores": cores,
-        "threads": threads or cores,
+        "cores": len(hardware.cores()),
+        "threads": threads or hardware.threads(),
         "amp_dtype": amp_dtype,
         "allocator": allocator,
         "python": platform.python_version(),

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from mlops_lib import checkpoint as checkpoints
+from mlops_lib import hardware
 from mlops_lib.progress import bar
 
 BLOCK_ROWS = 1000
@@ -132,7 +133,11 @@ def fit(
     ):
         if value not in allowed:
             raise ValueError(f"{name}={value!r} is not allowed: use {' or '.join(allowed)}")
-    estimator = classifier(backend)(kernel=kernel, C=C, degree=degree, gamma=gamma, cache_size=1000)
+    options = {"kernel": kernel, "C": C, "degree": degree, "gamma": gamma, "cache_size": 1000}
+    if choose_backend(backend) == "intelex":
+        # On one thread it would sum in another order: so the answers are the same on any number.
+        options["n_jobs"] = max(2, hardware.threads())
+    estimator = classifier(backend)(**options)
     return BlockSVC(estimator.fit(features, labels), kernel, degree)
 
 

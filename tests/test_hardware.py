@@ -75,3 +75,16 @@ def test_the_record_says_where_it_ran():
     assert described["threads"] == torch.get_num_threads()
     kept = "glibc" in platform.libc_ver()[0]
     assert ("huge pages" in hardware.prepare("cpu").describe()["allocator"]) == kept
+
+
+@pytest.mark.parametrize(("asked", "count"), [("", 3), ("2", 2), ("8", 3), ("0", 3), ("x", 3)])
+def test_threads_are_one_a_core_and_at_most_what_is_asked_for(monkeypatch, asked, count):
+    monkeypatch.setattr(hardware, "cores", lambda: [0, 1, 2])
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert hardware.threads() == count
+
+
+def test_a_container_has_as_many_cores_as_it_has_time_for(monkeypatch):
+    every = hardware.cores()
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # as a quota of one processor counts
+    assert hardware.cores() == every[:1]

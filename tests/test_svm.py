@@ -162,3 +162,17 @@ def test_support_vectors_are_rows_of_the_training_images(digits):
         ours = svm.fit(features, labels, kernel="rbf", C=1, backend=backend)
         assert np.array_equal(features[ours.support_], ours.support_vectors_)
         assert np.array_equal(np.bincount(labels[ours.support_]), ours.n_support_)
+
+
+@pytest.mark.skipif(svm.choose_backend("auto") != "intelex", reason="the extension is not here")
+def test_the_number_of_threads_changes_no_bit(monkeypatch):
+    """The extension alone sums in another order where it has a single thread."""
+    random = np.random.default_rng(0)
+    features = random.random((1000, 784), dtype=np.float32)
+    labels = random.integers(0, 10, 1000)
+    found = []
+    for threads in ("1", "2"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        found.append(svm.fit(features, labels, kernel="rbf", C=10.0))
+    assert found[0].dual_coef_.tobytes() == found[1].dual_coef_.tobytes()
+    assert found[0].intercept_.tobytes() == found[1].intercept_.tobytes()
