@@ -6,6 +6,7 @@ from rich.console import Console
 from mlops_lib import console
 from mlops_lib.console import RunDisplay, result_line
 from mlops_lib.grid import Outcome
+from mlops_lib.run import Slot
 
 
 @pytest.fixture
@@ -41,9 +42,13 @@ def test_a_terminal_gets_a_bar(shown):
     assert "\x1b" in shown(terminal=True)
 
 
-def test_a_failure_says_where_its_notebook_is(shown):
-    text = shown(False, lambda slot, made: Outcome(slot, error="ValueError: no [bold]"))
-    assert "FAILED: ValueError: no [bold]; the notebook is kept: " in text
+def test_a_failure_says_which_notebook_is_kept(shown, monkeypatch):
+    def failed(slot, made):
+        return Outcome(slot, error="ValueError: no [bold]")
+
+    assert "FAILED: ValueError: no [bold]; the earlier result is kept: " in shown(False, failed)
+    monkeypatch.setattr(Slot, "read", lambda slot: None)
+    assert "FAILED: ValueError: no [bold]; the notebook is kept: " in shown(False, failed)
 
 
 @pytest.mark.parametrize(
