@@ -168,13 +168,12 @@ def repeats(runs: pd.DataFrame) -> Markdown:
     trained = pd.concat([tables.select(runs, template=template) for template in ("q1a", "q2")])
     if trained.empty:
         return Markdown(NOT_YET)
-    alike = [name for name in Q1a.model_fields if name != "pin_memory"]  # which changes no sum
     lines = [
         f"- {again['title'].iloc[0]}, epochs: {again['epochs'].iloc[0]:.0f}, images: "
         f"{again['train_images'].iloc[0]:,.0f}: "
         + ", ".join(f"{100 * accuracy:.2f}" for accuracy in again["test_accuracy"])
         + " %"
-        for _, again in trained.groupby(alike, dropna=False, sort=False)
+        for _, again in trained.groupby(list(Q1a.model_fields), dropna=False, sort=False)
         if len(again) > 1
     ]
     if not lines:

@@ -111,6 +111,7 @@ def q2(runs: pd.DataFrame) -> Markdown:
     lines = [f"- **GPU against CPU**: {_gpu_ratio(runs)}."]
     for run in here.to_dict("records"):
         share = f", {run['peak_share']:.1%} of the peak" if "peak_share" in run else ""
-        where = f"{run['title']} on {tables.title(run['device'])}"
+        size = f"{run['input_size']:.0f}x{run['input_size']:.0f}"
+        where = f"{run['title']}, {size} on {tables.title(run['device'])}"
         lines.append(f"- **{where}**: {run['images_per_second']:,.0f} images/s{share}.")
     return Markdown("\n".join(lines))
