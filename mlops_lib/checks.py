@@ -267,12 +267,16 @@ def larger_gain_more(source: Source) -> Evidence:
     return Evidence(verdict, f"ResNet-50's gain over ResNet-18's: {shown} (too few for a test)")
 
 
+def _image(q2: pd.DataFrame) -> list[str]:
+    """Return the columns that say of what images operations were counted."""
+    return [name for name in ("input_size", "in_channels") if name in q2]
+
+
 def flops_by_architecture(source: Source) -> Evidence:
     """Check that counts are equal wherever model and image size are."""
     if source.q2.empty:
         return Evidence(UNKNOWN, "nothing counted")
-    images = [name for name in ("input_size", "in_channels") if name in source.q2]
-    counts = source.q2.groupby(["model", *images])
+    counts = source.q2.groupby(["model", *_image(source.q2)])
     if counts["device"].nunique().max() < 2:
         return Evidence(UNKNOWN, "counted on one device only")
     same = bool((counts["gflops"].nunique() == 1).all())
@@ -283,8 +287,7 @@ def deeper_costs_more(source: Source) -> Evidence:
     """Check that ResNet-50 takes at least twice ResNet-18's operations, at the same image size."""
     if source.q2.empty:
         return Evidence(UNKNOWN, "nothing counted")
-    images = [name for name in ("input_size", "in_channels") if name in source.q2]
-    wide = source.q2.pivot_table("gflops", images, "model").reindex(
+    wide = source.q2.pivot_table("gflops", _image(source.q2), "model").reindex(
         columns=["resnet18", "resnet50"]
     )
     ratios = (wide["resnet50"] / wide["resnet18"]).dropna()
