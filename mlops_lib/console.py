@@ -99,9 +99,8 @@ class RunDisplay:
         place = f"[{self.number}/{self.total}] {outcome.slot.run.template}  {outcome.slot.title}"
         if outcome.error:
             kept = outcome.slot.notebook
-            where = f"; the notebook is kept: {kept}" if kept.exists() else ""
-            if outcome.slot.read():
-                where = f"; the earlier result is kept: {kept}"
+            what = "earlier result" if outcome.slot.read() else "notebook"
+            where = f"; the {what} is kept: {kept}" if kept.exists() else ""
             self.say(f"{place}: FAILED: {outcome.error}{where}")
         elif outcome.skipped:
             self.say(f"{place}: another runner has done it meanwhile")

@@ -130,9 +130,9 @@ def _on_worker(task: Task, owner: str) -> Performed:
     """
     from distributed import get_worker
 
-    tasks = 1 if task.template == BENCHMARK else get_worker().state.nthreads
-    threads = get_worker().state.nthreads // tasks
-    return run.perform(task, Share(threads=threads, gpu_shared=tasks > 1, owner=owner))
+    threads, alone = get_worker().state.nthreads, task.template == BENCHMARK
+    shared = threads > 1 and not alone
+    return run.perform(task, Share(1 if shared else threads, gpu_shared=shared, owner=owner))
 
 
 def execute_all(places: list[Slot], options: Options | None = None) -> Iterator[Outcome]:

@@ -37,7 +37,7 @@ def _best_svm(searches: pd.DataFrame) -> str:
     """Return the best of the kernels, and which were not run."""
     missing = [
         f"{tables.title(kernel)} kernel: {tables.NOT_RUN}"
-        for kernel in ("rbf", "poly")
+        for kernel in tables.KERNELS
         if tables.select(searches, kernel=kernel).empty
     ]
     return "; ".join([_best(searches), *missing]) if len(searches) else tables.NOT_RUN
@@ -81,7 +81,7 @@ def q1b(runs: pd.DataFrame) -> Markdown:
         here = tables.select(runs, template="q1b", dataset=dataset)
         searched = [
             tables.fullest(tables.select(here, kernel=kernel)).to_dict("records")
-            for kernel in ("rbf", "poly")
+            for kernel in tables.KERNELS
         ]
         lines.append(
             f"- **{tables.title(dataset)}**, best: {_best_svm(here)}. {_told('q1b', dataset)}"

@@ -159,7 +159,7 @@ def begin(template: Template, namespace: dict[str, Any]) -> Begun:
     """
     parameters = TEMPLATES[template].from_notebook(namespace)
     hardware.check(getattr(parameters, "device", "cpu"))
-    commit()
+    commit()  # as it is before the work
     _end_kernel_at_once()
     started_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return Begun(template, parameters, key(parameters, template), started_at, time.perf_counter())

@@ -47,10 +47,10 @@ class Slot:
 
     def shared(self) -> Slot:
         """Return the place where another suite has recorded this run meanwhile; else this one."""
-        for path in self.folder.parent.glob(f"*/{self.run.template}/{self.record.name}"):
-            if not self.record.exists():
-                return Slot(self.run, path.parents[1])
-        return self
+        if self.record.exists():
+            return self
+        found = self.folder.parent.glob(f"*/{self.run.template}/{self.record.name}")
+        return next((Slot(self.run, path.parents[1]) for path in found), self)
 
     @property
     def key(self) -> str:

@@ -71,7 +71,7 @@ def ours(runs: pd.DataFrame) -> Source:
     searched = [
         here.iloc[0].to_dict()
         for dataset in tables.PUBLISHED_EPOCHS
-        for kernel in ("rbf", "poly")
+        for kernel in tables.KERNELS
         if len(here := tables.fullest(
             tables.select(runs, template="q1b", dataset=dataset, kernel=kernel)
         ))

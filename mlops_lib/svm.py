@@ -8,9 +8,10 @@ vectors. (Cortes & Vapnik, 1995; Chang & Lin, 2011.)
 
 from __future__ import annotations
 
+import functools
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -102,12 +103,18 @@ def choose_backend(backend: str) -> str:
     return backend
 
 
-def classifier(backend: str) -> type:
-    """Return the class that fits; its import takes a second, where it is the first."""
+def classifier(backend: str) -> Callable[..., Any]:
+    """Return what makes an estimator; its import takes a second, where it is the first.
+
+    On one thread the extension would sum in another order: on two or more, as here, its answers
+    are the same on any number.
+    """
     if choose_backend(backend) == "intelex":
         from sklearnex.svm import SVC
-    else:
-        from sklearn.svm import SVC
+
+        return functools.partial(SVC, n_jobs=max(2, hardware.threads()))
+    from sklearn.svm import SVC
+
     return SVC
 
 
@@ -133,11 +140,7 @@ def fit(
     ):
         if value not in allowed:
             raise ValueError(f"{name}={value!r} is not allowed: use {' or '.join(allowed)}")
-    options = {"kernel": kernel, "C": C, "degree": degree, "gamma": gamma, "cache_size": 1000}
-    if choose_backend(backend) == "intelex":
-        # On one thread it would sum in another order: so the answers are the same on any number.
-        options["n_jobs"] = max(2, hardware.threads())
-    estimator = classifier(backend)(**options)
+    estimator = classifier(backend)(kernel=kernel, C=C, degree=degree, gamma=gamma, cache_size=1000)
     return BlockSVC(estimator.fit(features, labels), kernel, degree)
 
 

@@ -23,6 +23,7 @@ PUBLISHED_EPOCHS = {"mnist": 5, "fashion_mnist": 10}  # report B; report A state
 TWINS = ["model", "optimizer", "lr", "batch_size", "input_size", "in_channels"]
 Q1A_KEYS = ["dataset", "batch_size", "optimizer", "lr"]
 MODELS = ("resnet18", "resnet50")
+KERNELS = ("rbf", "poly")
 TITLES = {
     "mnist": "MNIST",
     "fashion_mnist": "FashionMNIST",
