@@ -61,26 +61,27 @@ def growth(runs: pd.DataFrame) -> pd.DataFrame:
 def cost(runs: pd.DataFrame) -> pd.DataFrame:
     """Return what the runs on all 49,000 images cost, where no other work took their time.
 
-    Columns dataset, method, run, seconds (of an SVM: of its whole search), operations
+    Columns dataset, method, machine, run, seconds (of an SVM: of its whole search), operations
     (multiply-adds of the whole training, in 10^12; none for SVMs), accuracy (per cent), best: no
-    run is as accurate in less time.
+    run on this machine is as accurate in less time.
     """
-    whole = tables.alone(_of_all_images(runs))
+    whole = tables.alone(_costing(runs))
     rows = []
     for run in tables.select(whole, template="q1a").to_dict("records"):
         done = run["epochs"] * run["train_images"] * run["flops"] * flops.TRAINING_PASSES / 1e12
         rows.append(_cost(run, tables.title(run["model"]), done))
     for run in tables.select(whole, template="q1b").to_dict("records"):
         rows.append(_cost(run, "SVM", np.nan) | {"seconds": run["search_seconds"]})
-    columns = ["dataset", "method", "run", "seconds", "operations", "accuracy"]
+    columns = ["dataset", "method", "machine", "run", "seconds", "operations", "accuracy"]
     table = pd.DataFrame(rows, columns=columns).sort_values("seconds", ignore_index=True)
-    before = table.groupby("dataset")["accuracy"].transform(lambda a: a.cummax().shift())
+    on_each = table.groupby(["dataset", "machine"])["accuracy"]
+    before = on_each.transform(lambda accuracy: accuracy.cummax().shift())
     return table.assign(best=before.isna() | (table["accuracy"] > before))
 
 
 def left_out(runs: pd.DataFrame) -> Markdown:
     """Say how many runs on all images are not in `cost`, and the most accurate of them."""
-    whole = _of_all_images(tables.select(runs, input_size=28))
+    whole = _costing(runs)
     busy = tables.select(whole, alone=False)
     if busy.empty:
         return Markdown("Every run on all images is shown.")
@@ -92,6 +93,12 @@ def left_out(runs: pd.DataFrame) -> Markdown:
     )
 
 
+def _costing(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of Q1 on all images."""
+    whole = _of_all_images(runs)
+    return whole[whole["template"].isin(["q1a", "q1b"])]
+
+
 def _of_all_images(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["train_images"] >= tables.ALL_IMAGES] if len(runs) else runs
 
@@ -100,6 +107,7 @@ def _cost(run: dict[str, Any], method: str, operations: float) -> dict[str, Any]
     return {
         "dataset": tables.title(run["dataset"]),
         "method": method,
+        "machine": tables.device_text(run),
         "run": ", ".join(filter(None, [run["title"], layouts.otherwise(run)])),
         "seconds": run["seconds"],
         "operations": operations,
@@ -118,12 +126,13 @@ def front(runs: pd.DataFrame) -> HTML | Markdown:
             {
                 "Dataset": best["dataset"],
                 "Run": best["run"],
+                "On": best["machine"],
                 "Training (s)": best["seconds"].map("{:,.0f}".format),
                 "Multiply-adds (10¹²)": best["operations"].map("{:.1f}".format).replace("nan", ""),
                 "Accuracy (%)": best["accuracy"].map("{:.2f}".format),
             }
         )
-        .sort_values(["Dataset", "Accuracy (%)"])
+        .sort_values(["Dataset", "On", "Accuracy (%)"])
         .set_index("Dataset")
     )
 
@@ -148,18 +157,22 @@ def dead_by_model(layers: pd.DataFrame) -> pd.DataFrame:
 def seeds(runs: pd.DataFrame) -> Markdown:
     """Say how far accuracy spreads over seeds, beside what the reports interpret."""
     keys = [*tables.Q1A_KEYS, "model", "epochs", "train_images", "momentum"]
+    keys += [name for name in ("device", "amp_dtype") if name in runs]
     here = tables.select(runs, template="q1a", input_size=28)
     if here.empty:
         return Markdown(NOT_YET)
-    several = here.drop_duplicates([*keys, "seed"]).groupby(keys)["test_accuracy"]
-    spread = 100 * several.std()[several.count() > 1]
-    if spread.empty:
+    alike = here.drop_duplicates([*keys, "seed"]).groupby(keys, dropna=False)["test_accuracy"]
+    several = alike.count() > 1
+    variances = (100**2 * alike.var())[several]
+    if variances.empty:
         return Markdown("No configuration has been run with several seeds yet (`mlops run seeds`).")
+    # Pooled, each by the differences that it has: the mean of few deviations would be too small.
+    spread = np.sqrt(np.average(variances, weights=alike.count()[several] - 1))
     return Markdown(
-        f"Over {len(spread)} configurations with several seeds, the standard deviation of the test "
-        f"accuracy is {spread.median():.2f} points (median), {spread.max():.2f} at most. "
-        f"A difference between two single runs of less than {2 * 2**0.5 * spread.median():.2f} "
-        "points says little."
+        f"Over {len(variances)} configurations with several seeds, the standard deviation of the "
+        f"test accuracy is {spread:.2f} points (pooled), {np.sqrt(variances.max()):.2f} at most. "
+        f"A difference between two single runs of less than {2 * 2**0.5 * spread:.2f} points says "
+        "little."
     )
 
 
@@ -209,7 +222,10 @@ def hardest(runs: pd.DataFrame, dataset: str, count: int = 20) -> Picture | Mark
     if tables.select(runs, dataset=dataset).empty:
         return Markdown(NOT_YET)
     rows = never_right(runs, dataset)
-    about = f"{len(rows)} test images of {tables.title(dataset)} that no run gets right"
+    about = (
+        f"{len(rows)} test images of {tables.title(dataset)} that no run of seed 0 on all images "
+        "gets right"
+    )
     if not len(rows) or not data.local(dataset):
         return Markdown(f"{about} (`mlops data` brings the images).")
     images, labels = data.load(dataset)

@@ -56,7 +56,8 @@ def ahead(
         table = tables.select(trained, **(where or {}))
         if len(table) and measure not in table:
             return Evidence(UNKNOWN, f"its tables do not hold the {MEASURES[measure]}")
-        machine = [name for name in MACHINE if name in table] if measure in OF_AN_EPOCH else []
+        timed = measure in OF_AN_EPOCH
+        machine = [name for name in tables.MACHINE if name in table and timed]
         found = pairs(table, factor, first, second, measure, free, machine)
         names = f"{_named(factor, first)} over {_named(factor, second)}"
         if found.empty:
@@ -75,7 +76,6 @@ MEASURES = {
     "epoch_seconds": "time of the fastest epoch",
 }
 OF_AN_EPOCH = ("epoch_seconds",)
-MACHINE = ("device_name", "threads")  # times are compared on
 
 
 def _judged(
@@ -228,6 +228,8 @@ def svm_time(source: Source) -> Evidence:
                 verdicts.add(HOLDS)
             else:
                 verdicts.add(FAILS if svms.median() > resnets.median() else MIXED)
+        else:
+            says.append(f"{tables.title(dataset)}: no times that can be compared")
     if not verdicts:
         return Evidence(UNKNOWN, "no fitting time beside a training time")
     return Evidence(verdicts.pop() if len(verdicts) == 1 else MIXED, "; ".join(says))
@@ -248,9 +250,15 @@ def gpu_between(low: float, high: float) -> Check:
         inside = timed["ratio"].between((1 - NEAR) * low, (1 + NEAR) * high)
         verdict = HOLDS if inside.all() else MIXED if inside.any() else FAILS
         shown = ", ".join(f"{ratio:.1f}" for ratio in timed["ratio"])
-        return Evidence(verdict, f"GPU over CPU: {shown} times as fast")
+        return Evidence(verdict, f"GPU over CPU: {shown} times as fast{_between(timed)}")
 
     return check
+
+
+def _between(ratios: pd.DataFrame) -> str:
+    """Name the devices of `tables.gpu_ratios`, in brackets."""
+    named = [devices for devices in ratios["devices"].unique() if devices]
+    return f" ({'; '.join(named)})" if named else ""
 
 
 def larger_gain_more(source: Source) -> Evidence:
@@ -329,12 +337,13 @@ def gpu_about(claimed: float) -> Check:
     """Check a headline: the largest gain from a GPU, to a tenth of the claimed value."""
 
     def check(source: Source) -> Evidence:
-        ratios = tables.gpu_ratios(source.q2)["ratio"]
-        if ratios.empty:
+        timed = tables.gpu_ratios(source.q2)
+        if timed.empty:
             return Evidence(UNKNOWN, "GPU over CPU: not run")
-        largest = ratios.max()
+        largest = timed["ratio"].max()
         verdict = HOLDS if abs(largest / claimed - 1) <= NEAR else FAILS
-        return Evidence(verdict, f"GPU {largest:.1f} times as fast (claimed {claimed:g})")
+        says = f"GPU {largest:.1f} times as fast (claimed {claimed:g}){_between(timed)}"
+        return Evidence(verdict, says)
 
     return check
 

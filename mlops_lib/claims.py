@@ -239,11 +239,12 @@ def _furthest_apart(both: pd.DataFrame, runs: pd.DataFrame) -> str:
         f"{told['B']:.2f} %. One such value decides the means and intervals of its report, but "
         "neither how often a setting is ahead nor the rank test."
     )
-    here = tables.fullest(tables.trained(runs, **configuration))
+    here = tables.fullest(tables.trained(tables.main_device_first(runs), **configuration))
     if here.empty:
         return text
     less = tables.extent(here.iloc[0], tables.PUBLISHED_EPOCHS[configuration["dataset"]])
-    return f"{text} Here it has {tables.accuracy_text(here.iloc[0])} %" + (
+    measured = tables.interval_text(*tables.accuracy_over_seeds(here))
+    return f"{text} Here it has {measured} %" + (
         f" after {less}." if less else "."
     )
 
@@ -256,6 +257,7 @@ def momentum(runs: pd.DataFrame) -> Any:
     """Lay out SGD's accuracy with and without momentum, beside the reports' (per cent)."""
     rows = []
     told = tables.select(tables.published("q1a"), **SGD)
+    runs = tables.main_device_first(runs)
     for (dataset, lr), reports in told.groupby(["dataset", "lr"], sort=False):
         row = {"Dataset": tables.title(dataset), "Rate": f"{lr:g}"}
         for value in MOMENTA:
@@ -273,7 +275,7 @@ def momentum_explains(runs: pd.DataFrame) -> Markdown:
     """
     told = tables.select(tables.published("q1a"), **SGD)
     here = {
-        f"momentum {value:g}": _gain(tables.trained(runs, momentum=value, epochs=1, **SGD))
+        f"momentum {value:g}": _gain(_fullest(runs, momentum=value, epochs=1))
         for value in MOMENTA
     }
     lines = ["What SGD gains by the rate 1e-4 instead of 1e-3, in points:\n"]
@@ -281,11 +283,11 @@ def momentum_explains(runs: pd.DataFrame) -> Markdown:
         gain = _gain(rows)
         alike = [name for name, ours in here.items() if (ours > 0).equals(gain > 0)]
         line = f"- Report {letter}: {_by_dataset(gain)}"
-        if all(map(len, here.values())):
+        if all(len(ours) == len(gain) for ours in here.values()):
             line += f"; {_explained(alike)}"
         lines.append(f"{line}.")
     lines += [f"- Here, {name}, one epoch: {_by_dataset(gain)}." for name, gain in here.items()]
-    longest = _gain(sources.whole(tables.trained(runs, **SGD)))
+    longest = _gain(sources.whole(_fullest(runs)))
     lines.append(f"- Here, momentum 0.9, all published epochs: {_by_dataset(longest)}.")
     return Markdown("\n".join(lines))
 
@@ -293,10 +295,16 @@ def momentum_explains(runs: pd.DataFrame) -> Markdown:
 def _explained(alike: list[str]) -> str:
     """Say what it means that a report's gains have the signs of these momenta's."""
     if not alike:
-        return "with neither momentum here, so momentum does not explain it"
+        return "with neither momentum here after one epoch: these runs don't explain it"
     if len(alike) == 1:
         return f"of the same signs here with {alike[0]} alone, which may explain it"
     return "of the same signs here with both, so it does not tell which one was used"
+
+
+def _fullest(runs: pd.DataFrame, **configuration: Any) -> pd.DataFrame:
+    """Return the fullest runs of SGD for each dataset and rate, as tables show them."""
+    here = tables.trained(tables.main_device_first(runs), **configuration, **SGD)
+    return tables.fullest_each(here, ["dataset", "lr"])
 
 
 def _gain(rows: pd.DataFrame) -> pd.Series:

@@ -55,6 +55,8 @@ def _slots(suite: str, anywhere: bool = False):
 )
 @click.option("--only-failed", is_flag=True, help="Only runs that failed.")
 @click.option("--stale", is_flag=True, help="Also repeat runs whose template has changed since.")
+@click.option("--again", is_flag=True,
+              help="Also repeat done runs; a failure leaves the earlier result.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show what would run, and why.")
 @click.option("--retries", default=0, type=click.IntRange(0, 100), show_default=True,
               help="Further attempts at a run that fails.")  # fmt: skip
@@ -75,11 +77,12 @@ def run(suite: str, **options) -> None:
     slots = runner.only(slots, options["only"])
     again = runner.FAILED if options["only_failed"] else runner.UNFINISHED
     again |= runner.STALE if options["stale"] else frozenset()
+    again |= runner.DONE if options["again"] else frozenset()
     statuses = [slot.status() for slot in slots]
     waiting = [slot for slot, status in zip(slots, statuses, strict=True) if status in again]
     click.echo(f"suite {suite}: {len(slots)} runs, {statuses.count('done')} already recorded")
     stale = statuses.count("stale")
-    if stale and not options["stale"]:
+    if stale and "stale" not in again:
         click.echo(f"{stale} are of a template that has changed since: --stale repeats them")
     if options["dry_run"]:
         click.echo("\n".join(plan(slots, statuses, again)))

@@ -29,7 +29,8 @@ def _best(runs: pd.DataFrame) -> str:
         return tables.NOT_RUN
     run = runs.loc[runs["test_accuracy"].idxmax()]
     epochs = tables.PUBLISHED_EPOCHS.get(run["dataset"]) if run["template"] == "q1a" else None
-    less = tables.extent(run, epochs)
+    seed = f"seed {run['seed']}" if run["seed"] else ""
+    less = ", ".join(filter(None, [seed, tables.extent(run, epochs)]))
     return f"{tables.accuracy_text(run)} %: {run['title']}" + (f" ({less})" if less else "")
 
 
@@ -45,10 +46,12 @@ def _best_svm(searches: pd.DataFrame) -> str:
 
 def _gpu_ratio(runs: pd.DataFrame) -> str:
     """Return how many times faster than its CPU twin each GPU run of Q2 trained."""
-    ratios = tables.gpu_ratios(sources.ours(runs).q2)["ratio"]
-    if ratios.empty:
+    found = tables.gpu_ratios(sources.ours(runs).q2)
+    if found.empty:
         return tables.NOT_RUN
-    return f"{ratios.min():.1f} to {ratios.max():.1f} times as fast (n={len(ratios)})"
+    low, high = found["ratio"].min(), found["ratio"].max()
+    between = "; ".join(found["devices"].unique())
+    return f"{low:.1f} to {high:.1f} times as fast (n={len(found)}; {between})"
 
 
 def q1a(runs: pd.DataFrame) -> Markdown:

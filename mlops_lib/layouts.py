@@ -24,6 +24,7 @@ from mlops_lib.tables import (
     fullest,
     images_right,
     interval_text,
+    main_device_first,
     published,
     select,
     title,
@@ -78,7 +79,7 @@ def cell(runs: pd.DataFrame, published_epochs: int | None = None) -> str:
 
 def q1a(runs: pd.DataFrame) -> pd.DataFrame:
     """Lay out Q1(a) as the reports do, each cell beside what was measured here, in per cent."""
-    reports = published("q1a")
+    reports, runs = published("q1a"), main_device_first(runs)
     rows = []
     for values, _ in reports.groupby(Q1A_KEYS, sort=False):
         configuration = dict(zip(Q1A_KEYS, values, strict=True))
@@ -254,7 +255,7 @@ def _timed(run: dict[str, Any], text: str) -> str:
 
 def q1a_long(runs: pd.DataFrame) -> pd.DataFrame:
     """Return Q1(a) as one row an accuracy: dataset, model, configuration, source, low, high."""
-    rows = []
+    rows, runs = [], main_device_first(runs)
     for told in published("q1a").to_dict("records"):
         rows.append(_point(told, f"report {told['report']}", told["accuracy_pct"]))
         here = fullest(trained(runs, **{name: told[name] for name in ("model", *Q1A_KEYS)}))

@@ -236,15 +236,16 @@ def growth(table: pd.DataFrame) -> Picture:
 def cost(table: pd.DataFrame) -> Picture:
     """Show accuracy over training time, the runs that none beats in both joined by a line.
 
-    Columns dataset, method, seconds, accuracy, best.
+    Columns dataset, method, machine (each has its line), seconds, accuracy, best.
     """
     grid = sns.relplot(
         table, x="seconds", y="accuracy", hue="method", style="method", col="dataset", s=60,
         height=3.2, aspect=1.3, facet_kws={"sharey": False},
     )  # fmt: skip
     for dataset, axis in grid.axes_dict.items():
-        front = table[(table["dataset"] == dataset) & table["best"]].sort_values("seconds")
-        axis.plot(front["seconds"], front["accuracy"], color=".4", linewidth=1, zorder=0)
+        best = table[(table["dataset"] == dataset) & table["best"]].sort_values("seconds")
+        for _, front in best.groupby("machine"):
+            axis.plot(front["seconds"], front["accuracy"], color=".4", linewidth=1, zorder=0)
     grid.set(xscale="log")
     for axis in grid.axes.flat:  # times may lie within a factor of ten
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

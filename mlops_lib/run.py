@@ -23,6 +23,7 @@ Status = Literal["done", "stale", "failed", "missing"]
 STALE: frozenset[Status] = frozenset({"stale"})
 FAILED: frozenset[Status] = frozenset({"failed"})
 UNFINISHED: frozenset[Status] = FAILED | {"missing"}
+DONE: frozenset[Status] = STALE | {"done"}
 
 
 @dataclass(frozen=True)

@@ -65,9 +65,7 @@ def ours(runs: pd.DataFrame) -> Source:
     The ResNets are all of one device, that with most whole configurations: else those of the
     other would pair with none.
     """
-    devices = runs["device"].unique() if len(runs) else [None]
-    on_each = [_trained(tables.select(runs, device=device)) for device in devices]
-    q1a = max(on_each, key=lambda table: (len(whole(table)), len(table)))
+    q1a = _trained(tables.select(runs, device=tables.main_device(runs)))
     searched = [
         here.iloc[0].to_dict()
         for dataset in tables.PUBLISHED_EPOCHS
@@ -93,30 +91,34 @@ def ours(runs: pd.DataFrame) -> Source:
 
 
 def _trained(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each published configuration of Q1(a) that these runs have."""
+    """Return a row for each published configuration of Q1(a) that these runs have.
+
+    Each has the same seeds, those that all of them were run with: as soon as some have more than
+    others, a difference of two configurations would also be one of test images.
+    """
     keys = [*tables.Q1A_KEYS, "model"]
-    rows = [
-        _configuration(here)
+    found = [
+        here
         for values in tables.published("q1a")[keys].drop_duplicates().itertuples(index=False)
         if len(here := tables.fullest(tables.trained(runs, **values._asdict())))
     ]
+    shared = set.intersection(*(set(here["seed"]) for here in found)) if found else set()
+    rows = [_configuration(here[here["seed"].isin(shared)] if shared else here) for here in found]
     return pd.DataFrame(rows, columns=None if rows else [*PAIR_KEYS, "train_seconds"])
 
 
 def _configuration(here: pd.DataFrame) -> dict[str, Any]:
-    """Return one row for the runs of a configuration: means over seeds."""
+    """Return one row for the runs of a configuration: means over seeds, times of one machine."""
+    timed = here["alone"] & tables.like_first(here, tables.MACHINE)
     return here.iloc[0].to_dict() | {
         "accuracy_pct": 100 * here["test_accuracy"].mean(),
-        "train_seconds": float(here["seconds"].where(here["alone"]).mean()),
-        **pd.DataFrame(list(map(_history, here["history"], here["alone"]))).mean().to_dict(),
+        "train_seconds": float(here["seconds"].where(timed).mean()),
+        **pd.DataFrame(list(map(_history, here["history"], timed))).mean().to_dict(),
     }
 
 
-def _history(epochs: list[dict[str, Any]], alone: bool) -> dict[str, float]:
-    """Return what the epochs of one run say, nan where they can't.
-
-    `alone`: their times can be compared.
-    """
+def _history(epochs: list[dict[str, Any]], timed: bool) -> dict[str, float]:
+    """Return what the epochs of one run say, nan where they can't; times only where `timed`."""
     if not epochs:
         return dict.fromkeys(("first_epoch_pct", "wobble_pct", "epoch_seconds"), math.nan)
     accuracy = 100 * pd.Series([epoch["val_accuracy"] for epoch in epochs])
@@ -125,7 +127,7 @@ def _history(epochs: list[dict[str, Any]], alone: bool) -> dict[str, float]:
         # How far it falls back from one epoch to the next, on average: 0 where it only rises.
         "wobble_pct": accuracy.diff().clip(upper=0).abs().mean(),
         # The fastest: a machine that does something else meanwhile only makes epochs slower.
-        "epoch_seconds": min(epoch["seconds"] for epoch in epochs) if alone else math.nan,
+        "epoch_seconds": min(epoch["seconds"] for epoch in epochs) if timed else math.nan,
     }
 
 

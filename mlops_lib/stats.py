@@ -51,7 +51,8 @@ def paired(differences: Sequence[float]) -> Paired:
     """Summarise differences, float (n,), n of at least 1."""
     from scipy import stats
 
-    values = np.asarray(differences, dtype=float)
+    # Differences that are equal as printed are ties: binary rounding would rank them apart.
+    values = np.round(np.asarray(differences, dtype=float), 9)
     mean, low, high = mean_interval(values)
     spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
     effect = mean / spread if spread > 0 else math.nan

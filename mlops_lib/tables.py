@@ -21,6 +21,7 @@ ALONE = 0.8  # of the processor time that its threads could get, what a run alon
 ALL_IMAGES = 49_000  # for training, of the 70,000
 PUBLISHED_EPOCHS = {"mnist": 5, "fashion_mnist": 10}  # report B; report A states none
 TWINS = ["model", "optimizer", "lr", "batch_size", "input_size", "in_channels"]
+MACHINE = ["device_name", "threads"]  # times are compared on
 Q1A_KEYS = ["dataset", "batch_size", "optimizer", "lr"]
 MODELS = ("resnet18", "resnet50")
 KERNELS = ("rbf", "poly")
@@ -140,17 +141,21 @@ def select(runs: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
 def fullest(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs that did most, one a seed: images, candidates of a search, epochs.
 
-    All are of the device and precision of the first.
+    All are of the device and precision of the first; the seeds ascend.
     """
     if runs.empty:
         return runs
     counts = ("train_images", "candidates", "epochs")
     order = [name for name in counts if name in runs and runs[name].notna().all()]
-    runs = runs.sort_values(order, ascending=False, kind="stable")
-    alike = runs[order + [name for name in ("device", "amp_dtype") if name in runs]].astype(object)
-    alike = alike.where(alike.notna(), NOT_STATED)
-    same = (alike == alike.iloc[0]).all(axis=1)
-    return runs[same].drop_duplicates("seed")
+    runs = runs.sort_values([*order, "seed"], ascending=[False] * len(order) + [True])
+    return runs[like_first(runs, [*order, "device", "amp_dtype"])].drop_duplicates("seed")
+
+
+def like_first(runs: pd.DataFrame, names: list[str]) -> pd.Series:
+    """Say which runs have the values of the first, missing ones included, in these columns."""
+    here = runs[[name for name in names if name in runs]].astype(object)
+    here = here.where(here.notna(), NOT_STATED)
+    return (here == here.iloc[0]).all(axis=1)
 
 
 def fullest_each(runs: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -218,18 +223,60 @@ def trained(runs: pd.DataFrame, **configuration: Any) -> pd.DataFrame:
     return select(runs, template="q1a", input_size=28, **{"momentum": 0.9} | configuration)
 
 
+def main_device(runs: pd.DataFrame) -> str | None:
+    """Return the device with most whole configurations of Q1(a); where equal, with most of any."""
+    keys = [*Q1A_KEYS, "model"]
+    here = trained(runs)
+    if here.empty:
+        return None
+    here = here.merge(published("q1a")[keys].drop_duplicates())
+    whole = [not extent(run, PUBLISHED_EPOCHS[run["dataset"]]) for run in here.to_dict("records")]
+    found = here.assign(whole=whole).groupby(["device", *keys])["whole"].any()
+    counts = found.groupby("device").agg(["sum", "size"]).sort_values(["sum", "size"])
+    return counts.index[-1] if len(counts) else None
+
+
+def main_device_first(runs: pd.DataFrame) -> pd.DataFrame:
+    """Put the runs of `main_device` before the others: of what is equally full, they are shown."""
+    if runs.empty:
+        return runs
+    return runs.sort_values("device", key=lambda names: names != main_device(runs), kind="stable")
+
+
 def gpu_ratios(timed: pd.DataFrame) -> pd.DataFrame:
     """Return how many times faster a GPU was than a CPU, for each configuration timed on both.
 
-    `timed` has the columns device, seconds and any of TWINS; the result has those of TWINS, ratio.
+    `timed` has the columns device, seconds and any of TWINS and MACHINE; the result has those of
+    TWINS, ratio, and devices: which GPU against which CPU, nothing where that is not stated.
     """
     keys = [name for name in TWINS if name in timed]
     if timed.empty:
-        return pd.DataFrame(columns=[*TWINS, "ratio"])
+        return pd.DataFrame(columns=[*TWINS, "ratio", "devices"])
     stated = timed[keys].astype(object).where(timed[keys].notna(), NOT_STATED)
-    timed = stated.assign(device=timed["device"], seconds=timed["seconds"])
-    seconds = timed.pivot_table("seconds", keys, "device").reindex(columns=["cpu", "cuda"])
-    return (seconds["cpu"] / seconds["cuda"]).dropna().rename("ratio").reset_index()
+    timed = stated.assign(
+        device=timed["device"],
+        seconds=timed["seconds"],
+        name=[device_text(run) for run in timed.to_dict("records")],
+    ).dropna(subset="seconds")
+    cpu, gpu = (
+        select(timed, device=device)
+        .groupby(keys, as_index=False)
+        .agg(seconds=("seconds", "mean"), name=("name", "first"))
+        for device in ("cpu", "cuda")
+    )
+    both = cpu.merge(gpu, on=keys, suffixes=("_cpu", "_gpu"))
+    both["devices"] = (both["name_gpu"] + " against " + both["name_cpu"]).where(
+        both["name_cpu"] != "", ""
+    )
+    return both.assign(ratio=both["seconds_cpu"] / both["seconds_gpu"])[[*keys, "ratio", "devices"]]
+
+
+def device_text(run: dict[str, Any]) -> str:
+    """Name the device of a run, a CPU with its threads; nothing of a report's row."""
+    name, threads = run.get("device_name", ""), run.get("threads")
+    if run["device"] != "cpu" or not threads or pd.isna(threads):
+        return name
+    return f"{name}, {threads:.0f} thread{'' if threads == 1 else 's'}"
 
 
 def per_class(matrix: Any, names: tuple[str, ...]) -> pd.DataFrame:

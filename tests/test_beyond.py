@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from mlops_lib import beyond, data, plots, record, tables
@@ -39,6 +40,10 @@ def test_a_run_that_another_beats_is_not_on_the_front(runs):
     assert plots.cost(table).png()
     assert "90.00" in beyond.front(trained).data
     assert "80.00" not in beyond.front(trained).data
+    assert list(beyond.cost(trained.assign(threads=[1, 2]))["best"]) == [True, True]
+    assert list(beyond.cost(trained.assign(threads=[2, 1]))["machine"].str[-9:]) == [
+        "2 threads", " 1 thread",
+    ]  # fmt: skip
 
 
 def test_what_the_cost_leaves_out_is_said(runs):
@@ -46,6 +51,8 @@ def test_what_the_cost_leaves_out_is_said(runs):
     said = beyond.left_out(trained).data
     assert "1 of 2 runs" in said and "90.00" in said
     assert beyond.left_out(trained.assign(alone=True)).data == "Every run on all images is shown."
+    busy = runs.assign(alone=runs["template"] != "q1b", test_accuracy=0.7)
+    assert "2 of 4 runs" in beyond.left_out(busy).data and "SVM" in beyond.left_out(busy).data
 
 
 def test_a_training_that_was_repeated_is_shown(runs):
@@ -60,7 +67,12 @@ def test_spread_over_seeds(runs):
     one = runs[runs["template"] == "q1a"].iloc[:1]
     assert "No configuration" in beyond.seeds(one).data
     two = one.loc[one.index.repeat(2)].assign(seed=[0, 1], test_accuracy=[0.90, 0.92])
-    assert "1.41 points (median)" in beyond.seeds(two).data
+    assert "1.41 points (pooled)" in beyond.seeds(two).data
+    # Deviations of 1.41 and 0 points, of two and of three seeds: sqrt((2 * 1 + 0 * 2) / 3).
+    other = one.loc[one.index.repeat(3)].assign(seed=[0, 1, 2], lr=0.5)
+    assert "0.82 points (pooled), 1.41 at most" in beyond.seeds(pd.concat([two, other])).data
+    elsewhere = two.assign(device=["cpu", "cuda"])
+    assert "No configuration" in beyond.seeds(elsewhere).data
 
 
 def test_images_that_no_run_gets_right(runs):

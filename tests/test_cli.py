@@ -51,6 +51,12 @@ def test_a_place_that_can_not_be_written_to_is_named(mlops, smoke, smoke_in_plac
         assert len(done.stderr.splitlines()) == 1
 
 
+def test_done_runs_are_repeated_where_asked_for(mlops, smoke_in_place):
+    assert "0 to run" in mlops("run", "smoke", "--dry-run").output
+    plan = mlops("run", "smoke", "--dry-run", "--again", "--where", "kernel=rbf").output
+    assert "1 to run" in plan and "1 already recorded" in plan
+
+
 def test_it_is_also_a_module():
     done = subprocess.run(
         [sys.executable, "-m", "mlops_lib", "--help"], capture_output=True, text=True

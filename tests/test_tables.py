@@ -147,3 +147,37 @@ def test_a_time_counts_where_the_processor_did_nothing_else(runs, device, thread
     assert len(beyond.cost(table)) == alone
     ours = sources.ours(table).q1a.iloc[0]
     assert (ours["train_seconds"] == 50) == alone
+
+
+def test_a_gain_names_the_devices_that_it_is_of(runs):
+    gpu = {"device": "cuda", "device_name": "a GPU", "threads": 16}
+    table = runs(
+        make("q2", environment={"threads": 2}),
+        make("q2", environment=gpu, results={"train_seconds": 6.0, "images_per_second": 8000.0}),
+        make("q2", optimizer="sgd"),  # on a CPU alone
+    )
+    (found,) = tables.gpu_ratios(sources.ours(table).q2).to_dict("records")
+    assert found["ratio"] == pytest.approx(10)
+    assert found["devices"] == "a GPU against a CPU, 2 threads"
+    told = tables.gpu_ratios(sources.report("A").q2)
+    assert len(told) == 4 and set(told["devices"]) == {""}
+
+
+def test_tables_show_the_device_that_verdicts_rest_on(runs):
+    """Of what both devices have, that with more of the study is shown; else what there is."""
+    whole = {"dataset": "mnist", "batch_size": 16, "epochs": 5}
+    gpu = {"device": "cuda", "device_name": "a GPU"}
+    table = runs(
+        make(right=13_700, **whole),
+        make(right=13_800, environment=gpu, **whole),
+        make(right=13_900, environment=gpu, **whole | {"optimizer": "sgd"}),
+        make(right=13_600, **whole | {"epochs": 1, "model": "resnet50"}),
+    )
+    assert tables.main_device(table) == "cuda"
+    assert tables.main_device_first(table)["device"].tolist() == ["cuda", "cuda", "cpu", "cpu"]
+    shown = layouts.q1a(table).to_string()
+    assert "98.57 (" in shown and "97.86 (" not in shown  # 13,800 and 13,700 of 14,000
+    assert "97.14 (" in shown  # of the CPU alone
+    longer = table.assign(epochs=5)
+    assert tables.main_device(longer[longer["optimizer"] == "adam"]) == "cpu"
+    assert tables.main_device(table.iloc[:0]) is None
