@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, MADV_HUGEPAGE = -1, -3, 14
 HUGE_PAGE, HEAP_BYTES = 2**21, 2**29
 
-BF16_GAINS_FROM_PIXELS = 64  # on a CPU with bf16 matrix units, smaller images gain nothing
+CPUINFO = Path("/proc/cpuinfo")
+BF16_GAINS_FROM_PIXELS = 64  # on a CPU that computes in bf16, smaller images gain nothing
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,22 @@ class Place:
 
 def cpu_name() -> str:
     """Return the processor's name as the system gives it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    lines = CPUINFO.read_text().splitlines() if CPUINFO.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+@cache
+def mkl_is_slow() -> bool:
+    """Say whether MKL, which multiplies PyTorch's float32 matrices, is half as fast as oneDNN.
+
+    So it is on AMD's processors with AVX-512: MKL has kernels of half that width for them.
+    """
+    import torch
+
+    amd = "AuthenticAMD" in CPUINFO.read_text() if CPUINFO.exists() else False
+    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return amd and wide and torch.backends.mkldnn.is_available()
 
 
 def cores() -> list[int]:
@@ -144,9 +158,9 @@ def cuda_is_present() -> bool:
 def prepare(device: str = "auto", amp: str = "auto", input_size: int = 28, seed: int = 0) -> Place:
     """Choose device and precision, and seed torch's generators.
 
-    `amp="auto"` is mixed precision on CUDA, and on a CPU with bf16 matrix units where images
-    are large enough to gain from it. float16 (with a gradient scaler) is for CUDA devices
-    without bfloat16.
+    `amp="auto"` is mixed precision on CUDA, and on a CPU that computes in bf16 (AMX, AVX-512 BF16)
+    where images are large enough to gain from it. float16 (with a gradient scaler) is for CUDA
+    devices without bfloat16.
     Raises ParameterError where CUDA is asked for and absent.
     """
     check(device)
@@ -203,7 +217,8 @@ def _amp_dtype(amp: str, cuda: bool, input_size: int) -> torch.dtype:
     import torch
 
     large = input_size >= BF16_GAINS_FROM_PIXELS
-    gains = cuda or (large and torch.cpu._is_amx_tile_supported())
+    computes = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    gains = cuda or (large and computes)
     if amp == "off" or (amp == "auto" and not gains):
         return torch.float32
     if cuda and not torch.cuda.is_bf16_supported(including_emulation=False):

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from mlops_lib.hardware import mkl_is_slow
 from mlops_lib.params import Model
 
 SMALL_MAP = 4  # output positions up to which products of pixels and taps are faster on a CPU
@@ -142,6 +143,7 @@ class LiveConv2d(_CutConv2d):
         one_tap = self.weight.shape[1:3] == (1, 1)
         self.is_linear = one_position and not any(self.pad)
         self.is_pointwise = products and one_tap and not any(self.pad)
+        self.by_onednn = products and mkl_is_slow()
 
     def _cut(self, full: torch.Tensor) -> torch.Tensor:
         live = full[:, :, self.rows.span, self.columns.span]
@@ -154,16 +156,29 @@ class LiveConv2d(_CutConv2d):
         maps = x.permute(0, 2, 3, 1)  # (N, H, W, C_in)
         if self.is_linear:
             patch = maps[:, : self.weight.shape[1], : self.weight.shape[2]].flatten(1)
-            # Few rows: MKL reads the kernel as it is stored this way, not in F.linear's.
-            y = (self.weight.flatten(1) @ patch.t()).t().contiguous()
-            return y[:, :, None, None]
+            return self._of_one_position(patch)[:, :, None, None]
         if self.is_pointwise:
             pixels = maps[:, :: self.stride[0], :: self.stride[1]]
-            return F.linear(pixels, self.weight[:, 0, 0]).permute(0, 3, 1, 2)  # (N, C_out, h, w)
+            return self._of_pixels(pixels).permute(0, 3, 1, 2)  # (N, C_out, h, w)
         kernel = self.weight.permute(0, 3, 1, 2)  # (C_out, C_in, kh, kw), channels last
         if self.symmetric:
             return F.conv2d(x, kernel, None, self.stride, (self.pad[2], self.pad[0]))
         return F.conv2d(F.pad(x, self.pad), kernel, None, self.stride)
+
+    def _of_one_position(self, patch: torch.Tensor) -> torch.Tensor:
+        """Map the only patch of each image, (N, kh kw C_in) → (N, C_out)."""
+        kernel = self.weight.flatten(1)
+        if self.by_onednn and patch.dtype == torch.float32:
+            return _Product.apply(patch, kernel)
+        # Few rows: MKL reads the kernel as it is stored this way, not in F.linear's.
+        return (kernel @ patch.t()).t().contiguous()
+
+    def _of_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Map every pixel by itself, (N, h, w, C_in) → (N, h, w, C_out)."""
+        kernel = self.weight[:, 0, 0]
+        if self.by_onednn and pixels.dtype == torch.float32:
+            return _Product.apply(pixels.flatten(0, 2), kernel).unflatten(0, pixels.shape[:3])
+        return F.linear(pixels, kernel)
 
 
 class SmallMapConv2d(_CutConv2d):
@@ -282,6 +297,28 @@ class _SmallMap(torch.autograd.Function):
             torch.bmm(here, kernel.mT, out=grad_met[meetings].view_as(pixels))
         grad_x = met.new_zeros(height * width, n * c_in).index_add_(0, plan.pixels, grad_met)
         return _maps(grad_x, n, height, width), grad_weight, None
+
+
+class _Product(torch.autograd.Function):
+    """x (n, c_in) and weight (c_out, c_in) → x weightᵀ (n, c_out), by oneDNN; float32."""
+
+    @staticmethod
+    def forward(ctx, x, weight):
+        x = x.contiguous()  # with gaps between rows, oneDNN takes its slow reference code
+        ctx.save_for_backward(x, weight)
+        return _onednn(x, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        x, weight = ctx.saved_tensors
+        grad = grad.contiguous()
+        return _onednn(grad, weight.t()), _onednn(grad.t(), x.t())
+
+
+def _onednn(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return a bᵀ, (m, n), of a (m, k) and b (n, k)."""
+    return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
 
 
 def _positions(maps: torch.Tensor) -> torch.Tensor:

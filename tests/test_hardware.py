@@ -36,17 +36,19 @@ def test_the_seed_decides_the_next_random_numbers():
 
 
 @pytest.mark.parametrize(
-    ("amp", "cuda", "amx", "size", "dtype"),
+    ("amp", "cuda", "amx", "avx", "size", "dtype"),
     [
-        ("off", True, True, 224, torch.float32),
-        ("on", False, False, 28, torch.bfloat16),
-        ("auto", False, True, 28, torch.float32),
-        ("auto", False, True, 224, torch.bfloat16),
-        ("auto", False, False, 224, torch.float32),
+        ("off", True, True, True, 224, torch.float32),
+        ("on", False, False, False, 28, torch.bfloat16),
+        ("auto", False, True, True, 28, torch.float32),
+        ("auto", False, True, False, 224, torch.bfloat16),
+        ("auto", False, False, True, 224, torch.bfloat16),
+        ("auto", False, False, False, 224, torch.float32),
     ],
 )
-def test_mixed_precision_is_used_where_it_gains(monkeypatch, amp, cuda, amx, size, dtype):
+def test_mixed_precision_is_used_where_it_gains(monkeypatch, amp, cuda, amx, avx, size, dtype):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx)
     assert hardware._amp_dtype(amp, cuda, size) == dtype
 
 
