@@ -244,9 +244,7 @@ def _furthest_apart(both: pd.DataFrame, runs: pd.DataFrame) -> str:
         return text
     less = tables.extent(here.iloc[0], tables.PUBLISHED_EPOCHS[configuration["dataset"]])
     measured = tables.interval_text(*tables.accuracy_over_seeds(here))
-    return f"{text} Here it has {measured} %" + (
-        f" after {less}." if less else "."
-    )
+    return f"{text} Here it has {measured} %" + (f" after {less}." if less else ".")
 
 
 SGD = {"optimizer": "sgd", "model": "resnet18", "batch_size": 16}  # what was run by momentum
@@ -275,8 +273,7 @@ def momentum_explains(runs: pd.DataFrame) -> Markdown:
     """
     told = tables.select(tables.published("q1a"), **SGD)
     here = {
-        f"momentum {value:g}": _gain(_fullest(runs, momentum=value, epochs=1))
-        for value in MOMENTA
+        f"momentum {value:g}": _gain(_fullest(runs, momentum=value, epochs=1)) for value in MOMENTA
     }
     lines = ["What SGD gains by the rate 1e-4 instead of 1e-3, in points:\n"]
     for letter, rows in told.groupby("report"):

@@ -154,15 +154,15 @@ def test_verdicts_rest_on_the_seeds_that_all_configurations_have(folder):
     """One configuration with a second seed is judged by the first; all of them, by the mean."""
     first = {path: run for path, run in tables.records(folder).items()}
     for number, (path, run) in enumerate(first.items()):
-        right = 0.97 if run.parameters["optimizer"] == "adam" else 0.99
+        right = 0.90 if run.parameters["optimizer"] == "adam" else 1.0
         write(run, path.with_stem(f"0{path.stem}"), right, seed=1)  # read before seed 0
         table = sources.ours(tables.load(folder)).q1a
         if number == 0:
             assert "ahead in 16 of 16 pairs" in ours(folder, "A1").says
             assert "neither in 16 of 16" in ours(folder, "A1").says  # they share their images
             assert set(table["seed"]) == {0}
-    assert ours(folder, "A1").verdict == "does not hold"  # 0.98 and 0.97 against 0.97 and 0.99
-    assert table["accuracy_pct"].between(97.4, 98.2).all()
+    assert ours(folder, "A1").verdict == "does not hold"  # 0.98 and 0.90 against 0.97 and 1
+    assert set(table["accuracy_pct"].round()) == {94, 98}
 
 
 def test_a_headline_waits_for_all_configurations(folder):

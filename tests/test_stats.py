@@ -45,6 +45,12 @@ def test_wilcoxon_agrees_with_every_permutation_of_signs():
     assert stats.paired(values).p == pytest.approx(share, abs=0.02)
 
 
+def test_differences_that_are_equal_as_printed_are_ties():
+    printed = [98.0 - 97.9, 98.4 - 98.3, 97.2 - 97.3, 99.1 - 98.9, 98.6 - 98.3, 97.5 - 97.1]
+    assert len(set(np.abs(printed[:3]))) == 3  # in binary
+    assert stats.paired(printed).p == stats.paired([0.1, 0.1, -0.1, 0.2, 0.3, 0.4]).p
+
+
 def test_mcnemar_equals_statsmodels_and_every_assignment():
     first = np.array([1] * 50 + [1] * 9 + [0] * 3 + [0] * 4, dtype=bool)
     second = np.array([1] * 50 + [0] * 9 + [1] * 3 + [0] * 4, dtype=bool)
