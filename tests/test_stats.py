@@ -47,7 +47,7 @@ def test_wilcoxon_agrees_with_every_permutation_of_signs():
 
 def test_differences_that_are_equal_as_printed_are_ties():
     printed = [98.0 - 97.9, 98.4 - 98.3, 97.2 - 97.3, 99.1 - 98.9, 98.6 - 98.3, 97.5 - 97.1]
-    assert len(set(np.abs(printed[:3]))) == 3  # in binary
+    assert len(set(np.abs(printed[:3]))) > 1  # in binary
     assert stats.paired(printed).p == stats.paired([0.1, 0.1, -0.1, 0.2, 0.3, 0.4]).p
 
 
