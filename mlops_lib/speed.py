@@ -1,4 +1,4 @@
-"""The latest committed benchmark, as `make bench` wrote it."""
+"""The latest committed benchmarks of each kind of machine, as `make bench` wrote them."""
 
 from __future__ import annotations
 
@@ -9,27 +9,37 @@ from typing import Any
 
 import pandas as pd
 
+from mlops_lib import hardware
 from mlops_lib.record import BOOK
 
 BENCHMARKS = BOOK / "benchmarks.json"
 
 
+def read(path: Path = BENCHMARKS) -> dict[str, dict[str, Any]]:
+    """Return the figures of each machine, by their names; nothing where there is no file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
 def benchmarks(path: Path = BENCHMARKS) -> pd.DataFrame:
-    """Return the latest committed benchmark: a row for each figure, beside what is wanted."""
-    rows = []
-    for name, figure in json.loads(path.read_text(encoding="utf-8"))["figures"].items():
-        rows.append(
-            {
-                "figure": name,
-                "measured": f"{figure['median']:.2f}",
-                "range": f"{figure['low']:.2f} to {figure['high']:.2f}",
-                "n": figure["n"],
-                "commit": _short_commit(figure.get("commit") or ""),
-                "wanted": wanted(figure),
-                "": "short" if is_short(figure) else "",
-            }
-        )
-    return pd.DataFrame(rows).set_index("figure")
+    """Return a row for each figure and machine, beside what is wanted."""
+    measured = read(path)
+    names = dict.fromkeys(name for figures in measured.values() for name in figures)
+    rows = [
+        {
+            "figure": name,
+            "machine": machine,
+            "measured": f"{figure['median']:.2f}",
+            "range": f"{figure['low']:.2f} to {figure['high']:.2f}",
+            "n": figure["n"],
+            "commit": _short_commit(figure.get("commit") or ""),
+            "wanted": wanted(figure),
+            "": "short" if is_short(figure) else "",
+        }
+        for name in names
+        for machine, figures in measured.items()
+        if (figure := figures.get(name))
+    ]
+    return pd.DataFrame(rows).set_index(["figure", "machine"])
 
 
 def _short_commit(commit: str) -> str:
@@ -49,7 +59,9 @@ def is_short(figure: dict[str, Any]) -> bool:
     return not low <= figure["median"] <= high or figure.get("points_apart", 0) > 0.01
 
 
-def machine(path: Path = BENCHMARKS) -> str:
-    """Say on what the latest benchmark was measured."""
-    machine = json.loads(path.read_text(encoding="utf-8"))["machine"]
-    return f"{machine['cores']} cores of {machine['cpu']}, torch {machine['torch']}"
+def machine() -> str:
+    """Name the machine that this is."""
+    import torch
+
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{len(hardware.cores())} cores of {hardware.cpu_name()}{gpu}"

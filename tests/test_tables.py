@@ -91,10 +91,13 @@ def test_the_benchmark_says_what_falls_short(tmp_path):
         "slower": figure | {"median": 3.0, "most": 2.0},
     }
     path = tmp_path / "result.json"
-    path.write_text(json.dumps({"figures": figures}))
+    better = {"faster": figures["faster"], "slower": figure | {"median": 1.0, "most": 2.0}}
+    path.write_text(json.dumps({"one machine": figures, "another": better}))
     table = speed.benchmarks(path)
-    assert table["wanted"].tolist() == ["at least 2.5", "at most 2"]
-    assert table[""].tolist() == ["", "short"]
+    assert table["wanted"].tolist() == ["at least 2.5"] * 2 + ["at most 2"] * 2
+    assert table[""].tolist() == ["", "", "short", ""]
+    assert table.index.tolist()[2:] == [("slower", "one machine"), ("slower", "another")]
+    assert speed.read(tmp_path / "none.json") == {}
 
 
 def test_small_hyperparameters_are_shown_as_they_are():

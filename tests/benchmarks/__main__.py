@@ -26,7 +26,6 @@ from mlops_lib.params import Q1a
 
 ROUNDS = 5
 Figure = dict[str, Any]
-RESULT = speed.BENCHMARKS
 
 
 def against_plain(least: float, steps: int, **options: object) -> Figure:
@@ -288,7 +287,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="measure figures whose name contains this text")
     only = parser.parse_args().only
-    kept = json.loads(RESULT.read_text())["figures"] if only and RESULT.exists() else {}
+    machine, measured = speed.machine(), speed.read()
+    kept = measured.get(machine, {}) if only else {}
     chosen = [name for name in FIGURES if only in name]
     if not chosen:
         parser.error(f"--only {only!r}: no figure is called so; there are {', '.join(FIGURES)}")
@@ -296,9 +296,8 @@ def main() -> int:
         figure = FIGURES[name]() | {"commit": record.commit()}
         print(_line(name, figure), flush=True)
         kept[name] = figure
-        ordered = {name: kept[name] for name in FIGURES if name in kept}
-        content = {"machine": record.environment(), "figures": ordered}
-        RESULT.write_text(json.dumps(content, indent=1, default=float) + "\n")
+        measured[machine] = {name: kept[name] for name in FIGURES if name in kept}
+        speed.BENCHMARKS.write_text(json.dumps(measured, indent=1, default=float) + "\n")
     short = [name for name in chosen if speed.is_short(kept[name])]
     print(
         f"{len(chosen) - len(short)} of {len(chosen)} figures are what they should be", flush=True
