@@ -12,10 +12,11 @@ INSTALL = $(BIN)/pip install --disable-pip-version-check -r requirements.txt
 # In a log, a line for each package instead of pip's ten.
 SUMMARY = s/^Collecting \([^ ]*\).*/  fetching \1/p; s/^Installing coll.*/  installing them all/p
 
-.PHONY: help report lab pdf test lint stripped bench lock clean
+.PHONY: help install report lab pdf test lint stripped bench lock clean
 
 help:
 	@echo "make report   environment, data, the suite '$(SUITE)', the book"
+	@echo "make install  the environment alone, in .venv"
 	@echo "make lab      environment, JupyterLab with the templates; LAB=--no-browser: its options"
 	@echo "make pdf      the book as book/_build/book.pdf (needs Chromium)"
 	@echo "make test     environment, all tests"
@@ -28,6 +29,8 @@ report: .venv/ready
 	@$(BIN)/mlops data
 	@$(BIN)/mlops run $(SUITE)
 	@$(BIN)/mlops report --suite $(SUITE)
+
+install: .venv/ready
 
 lab: .venv/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" JUPYTER_CONFIG_PATH=$(CURDIR)/.jupyter \
