@@ -39,6 +39,7 @@ Template = Literal["q1a", "q1b", "q2"]
 MOST_SHOWN = 10  # items of a list, where a notebook shows a record
 PACKAGES = ("torch", "torchvision", "scikit-learn")
 RUNNER = "MLOPS_RUNNER"  # set where a runner on this machine writes the record
+WRITTEN = (":!book/runs", ":!book/benchmarks.json")  # by runs and benchmarks: no code
 GPU_SHARED = "MLOPS_GPU_SHARED"  # set where its other runs may use the same GPU
 
 
@@ -212,12 +213,12 @@ def environment(
 def commit() -> str | None:
     """Return the commit of the project when this was first asked; None outside git.
 
-    A `+` is behind it where files differ, other than what runs write. To be asked first when the
+    A `+` is behind it where files differ, other than what runs and benchmarks write. To be asked first when the
     code is imported: a run of hours is of that code, whatever is committed meanwhile.
     """
     commands = (
         ("rev-parse", "--verify", "--quiet", "--short=12", "HEAD"),
-        ("status", "--porcelain", "--untracked-files=no", "--", ".", ":!book/runs"),
+        ("status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN),
     )
     try:
         head, changes = (
