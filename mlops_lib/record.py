@@ -213,8 +213,8 @@ def environment(
 def commit() -> str | None:
     """Return the commit of the project when this was first asked; None outside git.
 
-    A `+` is behind it where files differ, other than what runs and benchmarks write. To be asked
-    first when the code is imported: a run of hours is of that code, whatever is committed meanwhile.
+    A `+` is behind it where files differ, other than what runs and benchmarks write. It has to be
+    asked when the code is imported: a run of hours is of that code, whatever is committed later.
     """
     commands = (
         ("rev-parse", "--verify", "--quiet", "--short=12", "HEAD"),

@@ -45,14 +45,16 @@ def test_the_commit_is_that_of_the_code(tmp_path, monkeypatch):
     assert commit() is None
     git("init", "-q")
     assert commit() is None
-    for name in ("code.py", "book/runs/run.json"):
+    written = ("book/runs/run.json", "book/benchmarks.json")
+    for name in ("code.py", *written):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("a")
     git("add", ".")
     git("commit", "-qm", "first")
     first = commit()
     assert re.fullmatch("[0-9a-f]{12}", first)
-    (tmp_path / "book/runs/run.json").write_text("b")
+    for name in written:
+        (tmp_path / name).write_text("b")
     assert commit() == first
     (tmp_path / "code.py").write_text("b")
     assert commit() == f"{first}+"
