@@ -1,5 +1,24 @@
-"""What the process that kernels are forked from imports: all that a run needs, once."""
-# ruff: noqa: F401
+"""What the process that kernels are forked from imports: all that a run needs, once.
+
+Where the runner ends meanwhile, so does this process: only after its imports would it notice else.
+"""
+# ruff: noqa: E402, F401
+
+import os
+import threading
+
+runner, imported = os.getppid(), threading.Event()
+
+
+def end_with_runner() -> None:
+    """End this process as soon as the runner has ended, until everything is imported."""
+    while not imported.wait(0.5):
+        if os.getppid() != runner:
+            os._exit(1)
+
+
+watch = threading.Thread(target=end_with_runner)
+watch.start()
 
 import atexit
 import gc
@@ -21,6 +40,8 @@ plots.search(
 ).png()  # loads fonts
 svm.classifier("auto")  # imports Intel's extension, where it is installed
 record.commit()  # of the code that was imported here
+imported.set()
+watch.join()  # a process is forked best while it has a single thread
 gc.collect()
 gc.freeze()  # else every fork would go through all of this, and copy it
 atexit.register(gc.unfreeze)

@@ -259,6 +259,24 @@ def test_a_killed_runner_ends_what_compiled_code_keeps_busy():
         assert_gone([busy])
 
 
+def test_a_killed_runner_ends_the_server_that_is_still_importing(tmp_path):
+    (tmp_path / "torchvision.py").write_text("import time; time.sleep(60)")  # a slow import
+    code = (
+        "import subprocess, sys, time\n"
+        "server = subprocess.Popen([sys.executable, '-c', 'import mlops_lib.preloaded'])\n"
+        "print(server.pid, flush=True)\n"
+        "server.wait()"
+    )
+    slow = os.environ | {"PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=slow, stdout=subprocess.PIPE, text=True
+    ) as runner:
+        server = psutil.Process(int(runner.stdout.readline()))
+        time.sleep(0.5)  # it imports by now
+        runner.kill()
+        assert_gone([server])
+
+
 def test_a_killed_kernel_costs_its_run_alone(tmp_path, undisturbed):
     chance = random.Random(0)
     slots = places(tmp_path, 12)

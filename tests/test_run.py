@@ -108,6 +108,17 @@ def test_a_rerun_that_fails_costs_no_earlier_result(tmp_path, executed):
     assert (slot.notebook.read_text(), slot.record.read_text()) == before
 
 
+def test_what_a_killed_runner_had_begun_to_write_is_removed(tmp_path, executed):
+    done, _ = executed["q1b"]
+    slot = run.Slot(done.run, tmp_path / "any")
+    slot.notebook.parent.mkdir(parents=True)
+    for path in (slot.notebook, slot.record, slot.record.with_stem("other")):
+        path.with_name(f".{path.name}.x1y2").write_text("{")
+    run.keep(slot, run.Performed(done.notebook.read_text(), None, 1.0), slot.key)
+    left = {path.name for path in slot.record.parent.iterdir()}
+    assert left == {slot.notebook.name, slot.record.name, ".other.json.x1y2"}
+
+
 def test_a_notebook_without_a_record_costs_no_earlier_result(tmp_path, executed):
     done, _ = executed["q1b"]
     slot = run.Slot(done.run, tmp_path / "any")
