@@ -126,14 +126,15 @@ def front(runs: pd.DataFrame) -> HTML | Markdown:
             {
                 "Dataset": best["dataset"],
                 "Run": best["run"],
-                "On": best["machine"],
                 "Training (s)": best["seconds"].map("{:,.0f}".format),
                 "Multiply-adds (10¹²)": best["operations"].map("{:.1f}".format).replace("nan", ""),
                 "Accuracy (%)": best["accuracy"].map("{:.2f}".format),
+                "On": best["machine"],
             }
         )
         .sort_values(["Dataset", "On", "Accuracy (%)"])
-        .set_index("Dataset")
+        .set_index("Dataset"),
+        wrap=True,
     )
 
 
