@@ -327,7 +327,7 @@ def write_text(text: str, path: Path) -> None:
     """Write a file by an atomic rename: it is whole, or it is not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
+        "w", dir=path.parent, prefix=_prefix(path), delete=False, encoding="utf-8"
     ) as file:
         try:
             file.write(text)
@@ -338,6 +338,17 @@ def write_text(text: str, path: Path) -> None:
             raise
     os.chmod(file.name, 0o644)
     os.replace(file.name, path)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what `write_text` left beside a file when it was killed; nobody may be at it now."""
+    for unfinished in path.parent.glob(f"{_prefix(path)}*"):
+        unfinished.unlink(missing_ok=True)
+
+
+def _prefix(path: Path) -> str:
+    """Return how temporary files begin while this one is written."""
+    return f".{path.name}."
 
 
 def _shortened(value: Any) -> Any:

@@ -271,7 +271,8 @@ def keep(slot: Slot, performed: Performed, key: str) -> Record | None:
     there is an earlier result that was to be replaced. Raises RecordError, as of a failed run,
     where the notebook holds no sound record.
     """
-    _remove_unfinished(slot)
+    for path in (slot.notebook, slot.record):  # the caller holds the run's lock
+        record.remove_unfinished(path)
     if performed.error is not None:
         _keep_failed(slot, performed.notebook)
         return None
@@ -286,13 +287,6 @@ def keep(slot: Slot, performed: Performed, key: str) -> Record | None:
     record.write(made, slot.record)
     checkpoint.remove(record.checkpoint_path(begun_as))
     return made
-
-
-def _remove_unfinished(slot: Slot) -> None:
-    """Remove what a runner that was killed had begun to write; the caller holds the run's lock."""
-    for path in (slot.notebook, slot.record):
-        for unfinished in path.parent.glob(f".{path.name}.*"):
-            unfinished.unlink(missing_ok=True)
 
 
 def _keep_failed(slot: Slot, notebook: str) -> None:

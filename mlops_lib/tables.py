@@ -153,9 +153,13 @@ def fullest(runs: pd.DataFrame) -> pd.DataFrame:
 
 def like_first(runs: pd.DataFrame, names: list[str]) -> pd.Series:
     """Say which runs have the values of the first, missing ones included, in these columns."""
-    here = runs[[name for name in names if name in runs]].astype(object)
-    here = here.where(here.notna(), NOT_STATED)
+    here = _stated(runs, [name for name in names if name in runs])
     return (here == here.iloc[0]).all(axis=1)
+
+
+def _stated(runs: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Return these columns with a word for what is missing: such values are equal."""
+    return runs[names].astype(object).where(runs[names].notna(), NOT_STATED)
 
 
 def fullest_each(runs: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -252,12 +256,15 @@ def gpu_ratios(timed: pd.DataFrame) -> pd.DataFrame:
     keys = [name for name in TWINS if name in timed]
     if timed.empty:
         return pd.DataFrame(columns=[*TWINS, "ratio", "devices"])
-    stated = timed[keys].astype(object).where(timed[keys].notna(), NOT_STATED)
-    timed = stated.assign(
-        device=timed["device"],
-        seconds=timed["seconds"],
-        name=[device_text(run) for run in timed.to_dict("records")],
-    ).dropna(subset="seconds")
+    timed = (
+        _stated(timed, keys)
+        .assign(
+            device=timed["device"],
+            seconds=timed["seconds"],
+            name=[device_text(run) for run in timed.to_dict("records")],
+        )
+        .dropna(subset="seconds")
+    )
     cpu, gpu = (
         select(timed, device=device)
         .groupby(keys, as_index=False)
