@@ -16,7 +16,8 @@ class LeanAdam(torch.optim.Adam):
     both are in the processor's cache; its gradient is gone afterwards. `step` does the rest,
     without collecting weights and moments anew, which takes a thirtieth of a small step.
     The first step, that after `load_state_dict`, and those with scaled losses are torch's own.
-    It is for one backward pass a step, with a gradient for every weight.
+    It is for one backward pass a step, with a gradient for every weight. Whoever is done with it
+    calls `release`: until then it updates the weights in every backward pass.
     """
 
     LARGE = 200_000  # numbers
@@ -25,6 +26,10 @@ class LeanAdam(torch.optim.Adam):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
+        self.release()
+
+    def release(self) -> None:
+        """Leave the weights alone; the next step is torch's own again."""
         for hook in self.hooks:
             hook.remove()
         self.small, self.hooks = (), ()

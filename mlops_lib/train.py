@@ -12,6 +12,7 @@ import copy
 import inspect
 import itertools
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -30,6 +31,7 @@ from mlops_lib.params import Optimizer
 from mlops_lib.progress import bar
 
 EVALUATION_PIXELS = 500 * 28**2  # of a batch: large maps take memory
+FITTED: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # networks that `fit` has trained
 EAGER_STEPS = 3  # before a CUDA graph is captured: libraries and optimizer set themselves up
 
 
@@ -187,32 +189,43 @@ def fit(
 
     `train` and `val` yield batches of float (N, C, S, S) and int64 labels (N,).
     What training has to go on from is kept in the file `checkpoint` after each epoch, and taken
-    from there at the start.
+    from there at the start. Returns the history, one entry an epoch, and the best weights.
+    Raises ValueError for an unknown optimizer, RuntimeError for a network that was trained before.
     """
     stepper = make_optimizer(optimizer, network, lr, momentum)
     step = Step(network, place, stepper, train.batch)
     settings = {"optimizer": optimizer, "lr": lr, "momentum": momentum, "epochs": epochs}
     identity = _identity(step, train, settings)
     fitted = _resume(checkpoint, step, identity)
-    while len(fitted.epochs) < epochs and not fitted.diverged:
-        number = len(fitted.epochs) + 1
-        start, start_cpu = time.perf_counter(), time.process_time()
-        losses = epoch(step, train, number, f"epoch {number}/{epochs}")
-        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
-        val_loss, val_accuracy = _validate(network, val, place)
-        train_loss = float(np.mean(losses))
-        fitted.epochs.append(Epoch(train_loss, val_loss, val_accuracy, seconds))
-        fitted.cpu_seconds += cpu_seconds
-        fitted.step_losses += losses
-        fitted.images_seen += train.images_in_epoch
-        fitted.diverged = not np.isfinite(train_loss)
-        fitted.graphed |= step.replay is not None
-        print(f"epoch {number}/{epochs}: validation accuracy {val_accuracy:.2%}", flush=True)
-        if val_accuracy > fitted.best_val_accuracy:
-            fitted.best_epoch = number
-            fitted.best_weights = copy.deepcopy(network.state_dict())
-        if checkpoint and epochs > 1:  # a single epoch leaves little to lose after it
-            checkpoints.save(checkpoint, _state(step, fitted, identity))
+    if not fitted.epochs and network in FITTED:
+        raise RuntimeError(
+            "this network has been trained already, and would go on from there: build a new one "
+            "(in a notebook, run all cells again)"
+        )
+    FITTED.add(network)
+    try:
+        while len(fitted.epochs) < epochs and not fitted.diverged:
+            number = len(fitted.epochs) + 1
+            start, start_cpu = time.perf_counter(), time.process_time()
+            losses = epoch(step, train, number, f"epoch {number}/{epochs}")
+            seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
+            val_loss, val_accuracy = _validate(network, val, place)
+            train_loss = float(np.mean(losses))
+            fitted.epochs.append(Epoch(train_loss, val_loss, val_accuracy, seconds))
+            fitted.cpu_seconds += cpu_seconds
+            fitted.step_losses += losses
+            fitted.images_seen += train.images_in_epoch
+            fitted.diverged = not np.isfinite(train_loss)
+            fitted.graphed |= step.replay is not None
+            print(f"epoch {number}/{epochs}: validation accuracy {val_accuracy:.2%}", flush=True)
+            if val_accuracy > fitted.best_val_accuracy:
+                fitted.best_epoch = number
+                fitted.best_weights = copy.deepcopy(network.state_dict())
+            if checkpoint and epochs > 1:  # a single epoch leaves little to lose after it
+                checkpoints.save(checkpoint, _state(step, fitted, identity))
+    finally:
+        if isinstance(stepper, LeanAdam):
+            stepper.release()
     return fitted
 
 

@@ -153,6 +153,32 @@ def test_lean_adam_is_adam_to_the_bit(monkeypatch, large):
             assert all(torch.equal(own[name], other[name]) for name in other)
 
 
+@pytest.mark.parametrize("stopped", [None, KeyboardInterrupt])
+def test_an_optimizer_lets_go_of_its_network(monkeypatch, stopped):
+    """In a notebook a training is interrupted, and the cell run again."""
+    monkeypatch.setattr(adam.LeanAdam, "LARGE", 1)
+    network = small_network()
+    if stopped:
+        monkeypatch.setattr(train, "_validate", stopped_by(stopped))
+        with pytest.raises(stopped):
+            fit(network)
+        monkeypatch.undo()
+    else:
+        fit(network)
+    assert not any(weight._post_accumulate_grad_hooks for weight in network.parameters())
+    before = copy.deepcopy(network.state_dict())
+    with pytest.raises(RuntimeError, match="trained already"):
+        fit(network)
+    assert all(torch.equal(before[name], part) for name, part in network.state_dict().items())
+
+
+def stopped_by(error):
+    def stop(*_):
+        raise error
+
+    return stop
+
+
 def test_an_optimizer_is_looked_up_by_its_name(monkeypatch):
     with pytest.raises(ValueError, match="optimizer='adamw' is not allowed: use sgd or adam"):
         train.make_optimizer("adamw", small_network(), 0.1)
