@@ -42,7 +42,7 @@ def growth(runs: pd.DataFrame) -> pd.DataFrame:
     svms = tables.select(runs, template="q1b", kernel="rbf", best_C=10.0)
     svms = svms[svms["search"].str.len() == 1] if "search" in svms else svms.iloc[:0]
     resnets = tables.trained(runs, model="resnet18", optimizer="adam", lr=1e-3, batch_size=32)
-    resnets = tables.select(resnets, epochs=1, amp="auto", input_pipeline="resident")
+    resnets = tables.select(resnets, epochs=1)
     rows = [
         {
             "dataset": tables.title(run["dataset"]),

@@ -138,6 +138,7 @@ def q2(runs: pd.DataFrame) -> pd.DataFrame:
     for told in published("q2").to_dict("records"):
         size = 28 if told["report"] == "A" else 224
         wanted = {"device": told["device"], "model": told["model"], "input_size": size}
+        wanted |= {"in_channels": 1 if size == 28 else 3, "momentum": 0.9}
         if told["report"] == "A":
             wanted |= {name: told[name] for name in ("batch_size", "optimizer", "lr")}
         here = fullest(select(runs, template="q2", dataset="fashion_mnist", **wanted))

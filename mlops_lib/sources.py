@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -74,7 +75,7 @@ def ours(runs: pd.DataFrame) -> Source:
             tables.select(runs, template="q1b", dataset=dataset, kernel=kernel)
         ))
     ]  # fmt: skip
-    q2 = tables.select(runs, template="q2", dataset="fashion_mnist")
+    q2 = tables.select(runs, template="q2", dataset="fashion_mnist", momentum=0.9)
     q2 = tables.fullest_each(q2, ["device", *tables.TWINS])
     q1b = pd.DataFrame(searched, columns=None if searched else ["dataset", "kernel"])
     if searched:
@@ -93,8 +94,9 @@ def ours(runs: pd.DataFrame) -> Source:
 def _trained(runs: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each published configuration of Q1(a) that these runs have.
 
-    Each has the same seeds, those that all of them were run with: as soon as some have more than
-    others, a difference of two configurations would also be one of test images.
+    Each has the same seeds, those that all of them were run with (or, without such a one, the
+    seed of most): as soon as some have more than others, a difference of two configurations would
+    also be one of test images.
     """
     keys = [*tables.Q1A_KEYS, "model"]
     found = [
@@ -102,8 +104,13 @@ def _trained(runs: pd.DataFrame) -> pd.DataFrame:
         for values in tables.published("q1a")[keys].drop_duplicates().itertuples(index=False)
         if len(here := tables.fullest(tables.trained(runs, **values._asdict())))
     ]
-    shared = set.intersection(*(set(here["seed"]) for here in found)) if found else set()
-    rows = [_configuration(here[here["seed"].isin(shared)] if shared else here) for here in found]
+    counts = Counter(seed for here in found for seed in here["seed"])
+    most = max(counts.values(), default=0)
+    shared = [seed for seed, count in counts.items() if count == most]
+    if most < len(found):
+        shared = [min(shared)]
+    alike = [here[here["seed"].isin(shared)] for here in found]
+    rows = [_configuration(here) for here in alike if len(here)]
     return pd.DataFrame(rows, columns=None if rows else [*PAIR_KEYS, "train_seconds"])
 
 

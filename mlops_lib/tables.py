@@ -20,6 +20,9 @@ NOT_STATED = "not stated"
 ALONE = 0.8  # of the processor time that its threads could get, what a run alone gets at least
 ALL_IMAGES = 49_000  # for training, of the 70,000
 PUBLISHED_EPOCHS = {"mnist": 5, "fashion_mnist": 10}  # report B; report A states none
+USUAL = {  # how the published grid is run
+    "input_size": 28, "in_channels": 1, "momentum": 0.9, "amp": "auto", "input_pipeline": "resident",
+}  # fmt: skip
 TWINS = ["model", "optimizer", "lr", "batch_size", "input_size", "in_channels"]
 MACHINE = ["device_name", "threads"]  # times are compared on
 Q1A_KEYS = ["dataset", "batch_size", "optimizer", "lr"]
@@ -147,8 +150,10 @@ def fullest(runs: pd.DataFrame) -> pd.DataFrame:
         return runs
     counts = ("train_images", "candidates", "epochs")
     order = [name for name in counts if name in runs and runs[name].notna().all()]
-    runs = runs.sort_values([*order, "seed"], ascending=[False] * len(order) + [True])
-    return runs[like_first(runs, [*order, "device", "amp_dtype"])].drop_duplicates("seed")
+    if order:  # several columns are sorted stably: what stood first among the fullest still does
+        runs = runs.sort_values(order, ascending=False, kind="stable")
+    alike = runs[like_first(runs, [*order, "device", "amp_dtype"])]
+    return alike.sort_values("seed", kind="stable").drop_duplicates("seed")
 
 
 def like_first(runs: pd.DataFrame, names: list[str]) -> pd.Series:
@@ -220,11 +225,14 @@ def extent(run: Any, published_epochs: int | None = None) -> str:
 
 
 def trained(runs: pd.DataFrame, **configuration: Any) -> pd.DataFrame:
-    """Return the runs of Q1(a) on images of their own size with this configuration.
+    """Return the runs of Q1(a) with this configuration and, in what it leaves open, `USUAL`.
 
-    SGD's momentum is 0.9 unless the configuration says otherwise.
+    Those of more epochs than published are none of them.
     """
-    return select(runs, template="q1a", input_size=28, **{"momentum": 0.9} | configuration)
+    runs = select(runs, template="q1a", **USUAL | configuration)
+    if runs.empty:
+        return runs
+    return runs[~(runs["epochs"] > runs["dataset"].map(PUBLISHED_EPOCHS))]
 
 
 def main_device(runs: pd.DataFrame) -> str | None:

@@ -166,6 +166,14 @@ def test_verdicts_rest_on_the_seeds_that_all_configurations_have(folder):
     assert set(table["accuracy_pct"].round()) == {94, 98}
 
 
+def test_without_a_common_seed_that_of_most_is_judged(folder):
+    path, run = next(iter(tables.records(folder).items()))
+    path.unlink()
+    write(run, path, 0.99, seed=1)
+    table = sources.ours(tables.load(folder)).q1a
+    assert set(table["seed"]) == {0} and len(table) == 31
+
+
 def test_a_headline_waits_for_all_configurations(folder):
     without(folder, "resnet18")
     assert ours(folder, "A11").verdict == "not measured"

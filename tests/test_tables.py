@@ -184,3 +184,39 @@ def test_tables_show_the_device_that_verdicts_rest_on(runs):
     longer = table.assign(epochs=5)
     assert tables.main_device(longer[longer["optimizer"] == "adam"]) == "cpu"
     assert tables.main_device(table.iloc[:0]) is None
+
+
+def test_seeds_of_the_device_that_verdicts_rest_on_are_shown(runs):
+    """A lower seed on another device does not take their place."""
+    cell = {"dataset": "mnist", "batch_size": 16, "epochs": 5}
+    gpu = {"device": "cuda", "device_name": "a GPU"}
+    table = runs(
+        make(right=13_300, environment=gpu, seed=0, **cell),
+        make(right=13_800, seed=1, **cell),
+        make(right=13_800, seed=2, **cell),
+        make(right=13_700, seed=1, **cell | {"optimizer": "sgd"}),
+    )
+    assert tables.main_device(table) == "cpu"
+    shown = layouts.q1a(table).to_string()
+    assert "98.57 (" in shown and "95.00 (" not in shown
+
+
+@pytest.mark.parametrize(
+    "unlike",
+    [{"epochs": 20}, {"in_channels": 3}, {"amp": "off"}, {"input_pipeline": "dataloader"}],
+)
+def test_only_runs_of_the_published_protocol_are_in_the_published_tables(runs, unlike):
+    cell = {"dataset": "mnist", "batch_size": 16, "epochs": 5}
+    other = make(right=13_300, **cell | unlike)  # read first
+    table = runs(other, make(right=13_800, **cell))
+    shown = layouts.q1a(table).to_string()
+    assert "98.57 (" in shown and "95.00 (" not in shown
+    assert sources.ours(table).q1a["test_accuracy"].tolist() == [13_800 / 14_000]
+
+
+def test_rows_of_q2_are_of_the_images_of_their_report(runs):
+    coloured = {"input_size": 224, "in_channels": 3, "batch_size": 16}
+    unlike = {"in_channels": 1, "epochs": 9}
+    table = runs(make("q2", **coloured), make("q2", right=13_300, **coloured | unlike))
+    shown = layouts.q2(table).to_string()
+    assert "98.57 (" in shown and "95.00 (" not in shown
