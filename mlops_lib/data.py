@@ -106,6 +106,7 @@ def split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.nda
     """Split into 70 % training, 10 % validation and 20 % test, the same share of every class.
 
     `labels` is int (N,). Returns three sorted index arrays, together a permutation of N.
+    Raises DataError where a class has too few images.
     """
     from sklearn.model_selection import train_test_split
 
@@ -124,6 +125,7 @@ def split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.nda
 def subset(train: np.ndarray, labels: np.ndarray, train_size: int | None, seed: int) -> np.ndarray:
     """Return `train_size` of the training indices, the same share of every class; None: all.
 
+    `train` is int (n,), rows of `labels`, int (N,); so is what is returned, sorted.
     Raises ParameterError where the training split holds fewer, or too few more to leave out,
     DataError where a class has a single image.
     """

@@ -15,7 +15,6 @@ from mlops_lib.record import Record
 
 WRITERS = {".csv": "to_csv", ".parquet": "to_parquet"}
 EXPERIMENT = "replication study"
-NOT_METRICS = ("search", "best", "confusion_matrix", "correct", "epochs")
 
 
 def export(target: str, folder: Path | None = None) -> int:
@@ -98,8 +97,7 @@ def _log(client: Any, experiment: str, path: Path, run: Record) -> None:
     tags = {f"environment.{name}": value for name, value in run.environment.items()}
     tags |= {"template": run.template, "suite": path.parents[1].name}
     tags |= {"mlops.identity": _identity(run)}
-    once = {name: value for name, value in run.results.items() if name not in NOT_METRICS}
-    metrics = [(name, value, 0) for name, value in once.items()]
+    metrics = [(name, value, 0) for name, value in run.results.items()]
     for number, epoch in enumerate(run.results.get("epochs", ()), 1):
         metrics += [(f"epoch.{name}", value, number) for name, value in epoch.items()]
     title = tables.run_title(run.parameters)

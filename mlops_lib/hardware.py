@@ -1,4 +1,4 @@
-"""Where a run computes: device, precision, threads."""
+"""Where a run computes: device, precision, threads, memory."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Place:
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
         """Record `work` as a CUDA graph, without doing it; return what does it.
 
-        Raises RuntimeError where that can't be.
+        Raises RuntimeError where the work can't be captured.
         """
         import torch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -113,8 +114,9 @@ def q2(runs: pd.DataFrame) -> Markdown:
     here = tables.alone(tables.select(runs, template="q2"))
     lines = [f"- **GPU against CPU**: {_gpu_ratio(runs)}."]
     for run in here.to_dict("records"):
-        share = f", {run['peak_share']:.1%} of the peak" if "peak_share" in run else ""
+        share = run.get("peak_share", math.nan)
+        used = "" if math.isnan(share) else f", {share:.1%} of the peak"
         size = f"{run['input_size']:.0f}x{run['input_size']:.0f}"
         where = f"{run['title']}, {size} on {tables.title(run['device'])}"
-        lines.append(f"- **{where}**: {run['images_per_second']:,.0f} images/s{share}.")
+        lines.append(f"- **{where}**: {run['images_per_second']:,.0f} images/s{used}.")
     return Markdown("\n".join(lines))

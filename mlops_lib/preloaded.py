@@ -1,6 +1,6 @@
 """What the process that kernels are forked from imports: all that a run needs, once.
 
-Where the runner ends meanwhile, so does this process: only after its imports would it notice else.
+Where the runner ends meanwhile, so does this process; it would notice only after its imports.
 """
 # ruff: noqa: E402, F401
 

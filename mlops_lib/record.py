@@ -28,7 +28,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mlops_lib import checkpoint, hardware
+from mlops_lib import checkpoint, hardware, svm
 from mlops_lib.params import TEMPLATES, Parameters, first_problem
 from mlops_lib.schema import RESULTS, Machine
 
@@ -159,11 +159,17 @@ def begin(template: Template, namespace: dict[str, Any]) -> Begun:
     Raises ParameterError, before any work, where a value is not allowed.
     """
     parameters = TEMPLATES[template].from_notebook(namespace)
-    hardware.check(getattr(parameters, "device", "cpu"))
+    check(parameters)
     commit()  # as it is before the work
     _end_kernel_at_once()
     started_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return Begun(template, parameters, key(parameters, template), started_at, time.perf_counter())
+
+
+def check(parameters: Parameters) -> None:
+    """Raise ParameterError where a run needs what this machine lacks."""
+    hardware.check(getattr(parameters, "device", "cpu"))
+    svm.check(getattr(parameters, "backend", "auto"))
 
 
 def _end_kernel_at_once() -> None:

@@ -205,7 +205,7 @@ class SmallMapConv2d(_CutConv2d):
 
 
 class _BatchNorm2d(nn.BatchNorm2d):
-    """torch's batch normalisation, without its questions before each call."""
+    """torch's batch normalisation, without its checks before each call."""
 
     num_batches_tracked: torch.Tensor
     momentum: float

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mlops_lib import checkpoint, hardware, kernels, record, tables
+from mlops_lib import checkpoint, kernels, record, tables
 from mlops_lib.kernels import Share
 from mlops_lib.params import ParameterError, nearest
 from mlops_lib.record import BOOK, Record
@@ -154,7 +154,7 @@ def _text(value: Any) -> str:
 def check(runs: Iterable[Run]) -> None:
     """Raise ParameterError, before anything starts, where a run needs what is not here."""
     for run in runs:
-        hardware.check(getattr(run.parameters, "device", "cpu"))
+        record.check(run.parameters)
 
 
 @dataclass(frozen=True)

@@ -63,40 +63,40 @@ class Epoch(_Described):
     val_accuracy: Share
     """The share of the validation images that are right after it."""
     seconds: Amount
-    """Its training, without the validation."""
+    """Seconds of its training, without the validation."""
 
 
 class TrainedNetwork(Scored):
     """The results of a ResNet."""
 
     best: dict[str, Any] = {}
-    """Always empty: only q1b searches."""
+    """Empty: only q1b searches for a best candidate."""
     last_test_accuracy: Share | None = None
-    """The same share with the weights of the last epoch."""
+    """The share of the test images that the weights of the last epoch classify right."""
     epochs: list[Epoch] = []
     """What was measured in each epoch."""
     best_epoch: Count | None = None
     """The epoch, counted from 1, whose weights give the test accuracy."""
     train_seconds: Amount
-    """The training of all epochs, without validation."""
+    """Seconds that all epochs trained, without validation."""
     train_cpu_seconds: Amount | None = None
-    """The processor time of all threads meanwhile."""
+    """Processor time of all threads in `train_seconds`."""
     images_per_second: Amount
-    """The speed of training."""
+    """Images trained on in a second of `train_seconds`."""
     diverged: bool | None = None
     """The loss was no longer finite, and training stopped there."""
     graphed: bool | None = None
     """Steps were replayed as a CUDA graph."""
     parameters_total: Count | None = None
-    """The weights of the network."""
+    """How many weights the network has."""
     parameters_dead: Count | None = None
-    """Those of them that can never learn at this image size."""
+    """How many of its weights can never learn at this image size."""
     flops: Amount
     """Multiply-adds of the forward pass of one image."""
     peak_flops: Amount | None = None
     """FLOP/s of the device at a product of large matrices, a multiply-add counted as two (q2)."""
     peak_share: Amount | None = None
-    """The share of that which training puts to use (q2)."""
+    """The share of `peak_flops` that training puts to use (q2)."""
 
 
 class Candidate(_Described):
@@ -105,7 +105,7 @@ class Candidate(_Described):
     val_accuracy: Share
     """The share of the validation images that are right."""
     fit_seconds: Amount
-    """Its fit."""
+    """Seconds that its fit took."""
 
 
 class FittedSVM(Scored):
@@ -114,11 +114,11 @@ class FittedSVM(Scored):
     search: list[Candidate] = []
     """Every candidate of the search."""
     fit_seconds: Amount
-    """The fit of the chosen candidate."""
+    """Seconds that the fit of the chosen candidate took."""
     fit_cpu_seconds: Amount | None = None
-    """The processor time of all threads meanwhile."""
+    """Processor time of all threads in `fit_seconds`."""
     predict_seconds: Amount | None = None
-    """The prediction of all test images."""
+    """Seconds that the prediction of all test images took."""
     n_support: Count | None = None
     """How many training images are support vectors."""
     backend: str | None = None
@@ -135,13 +135,13 @@ class Machine(_Described):
     device_name: str
     """Its maker's name for it."""
     device_shared: bool | None = None
-    """Other runs may have used the same GPU meanwhile: its times are not compared."""
+    """Other runs may have used the same GPU at the same time: its times are not compared."""
     cpu: str | None = None
     """The processor."""
     cores: int | None = None
     """Processor cores that the process might use."""
     threads: Annotated[int, Field(ge=1)] | None = None
-    """Threads that it computed with."""
+    """Threads that it was to compute with; Intel's extension takes at least two."""
     amp_dtype: str | None = None
     """The precision of the forward pass; none of an SVM."""
     allocator: str | None = None

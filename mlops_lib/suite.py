@@ -103,7 +103,7 @@ def load(name: str, folder: Path = FOLDER, anywhere: bool = False) -> list[Run]:
     if not re.fullmatch(r"\w[\w .-]*", path.stem):  # the folder of its runs is named after it
         raise SuiteError(
             f"suite={shown(name)} is not allowed: "
-            "a name should begin with a letter and hold letters, digits, spaces, _, - and dots"
+            "a name should hold letters, digits, _, and after the first spaces, - and dots"
         )
     grids = _read(path).grids
     combinations = sum(grid.combinations for grid in grids)

@@ -20,6 +20,7 @@ import numpy as np
 
 from mlops_lib import checkpoint as checkpoints
 from mlops_lib import hardware
+from mlops_lib.params import ParameterError
 from mlops_lib.progress import bar
 
 BLOCK_ROWS = 1000
@@ -96,6 +97,15 @@ class BlockSVC:
         return self.classes_[votes.argmax(axis=1)]
 
 
+def check(backend: str) -> None:
+    """Raise ParameterError where the extension is asked for and absent."""
+    if backend == "intelex" and choose_backend("auto") != "intelex":
+        raise ParameterError(
+            "backend='intelex' is not allowed: scikit-learn-intelex is not installed here; use "
+            "'auto' or 'libsvm'"
+        )
+
+
 def choose_backend(backend: str) -> str:
     """Return `intelex` or `libsvm`: what `auto` means here is the extension, where installed."""
     if backend == "auto":
@@ -132,7 +142,8 @@ def fit(
 
     The kernels are `exp(-gamma |x - y|²)` for `rbf`, `(gamma x·y)^degree` for `poly`; gamma is
     a number, `scale` (1 / (d · variance)) or `auto` (1 / d).
-    Returns an estimator with `.predict(features)`. Raises ValueError for another kernel or backend.
+    Returns an estimator with `.predict(features)`. Raises ValueError for another kernel or backend,
+    ParameterError for one that is not installed.
     """
     for name, value, allowed in (
         ("kernel", kernel, ("poly", "rbf")),
@@ -140,6 +151,7 @@ def fit(
     ):
         if value not in allowed:
             raise ValueError(f"{name}={value!r} is not allowed: use {' or '.join(allowed)}")
+    check(backend)
     estimator = classifier(backend)(kernel=kernel, C=C, degree=degree, gamma=gamma, cache_size=1000)
     return BlockSVC(estimator.fit(features, labels), kernel, degree)
 

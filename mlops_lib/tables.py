@@ -21,7 +21,8 @@ ALONE = 0.8  # of the processor time that its threads could get, what a run alon
 ALL_IMAGES = 49_000  # for training, of the 70,000
 PUBLISHED_EPOCHS = {"mnist": 5, "fashion_mnist": 10}  # report B; report A states none
 USUAL = {  # how the published grid is run
-    "input_size": 28, "in_channels": 1, "momentum": 0.9, "amp": "auto", "input_pipeline": "resident",
+    "input_size": 28, "in_channels": 1, "momentum": 0.9, "amp": "auto",
+    "input_pipeline": "resident",
 }  # fmt: skip
 TWINS = ["model", "optimizer", "lr", "batch_size", "input_size", "in_channels"]
 MACHINE = ["device_name", "threads"]  # times are compared on

@@ -4,7 +4,8 @@ from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
 from mlops_lib import checkpoint as checkpoints
-from mlops_lib import svm
+from mlops_lib import record, svm
+from mlops_lib.params import ParameterError
 
 BACKENDS = [
     name for name in ("libsvm", "intelex") if name == "libsvm" or svm.choose_backend("auto") == name
@@ -176,3 +177,13 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch):
         found.append(svm.fit(features, labels, kernel="rbf", C=10.0))
     assert found[0].dual_coef_.tobytes() == found[1].dual_coef_.tobytes()
     assert found[0].intercept_.tobytes() == found[1].intercept_.tobytes()
+
+
+def test_a_backend_that_is_not_installed_is_refused_before_the_work(monkeypatch):
+    monkeypatch.setattr(svm, "find_spec", lambda name: None)
+    refusal = "backend='intelex' is not allowed: scikit-learn-intelex is not installed"
+    with pytest.raises(ParameterError, match=refusal):
+        record.begin("q1b", {"backend": "intelex"})
+    with pytest.raises(ParameterError, match=refusal):
+        svm.fit(np.zeros((2, 1)), np.arange(2), kernel="rbf", C=1, backend="intelex")
+    svm.check("auto")
