@@ -33,6 +33,11 @@ class Evidence:
     verdict: Verdict
     says: str
     p: tuple[float, ...] = ()  # of the tests over the grid that the verdict rests on
+    brief: str = ""  # what it says in a line, where that is less
+
+    @property
+    def in_brief(self) -> str:
+        return self.brief or self.says
 
 
 Check = Callable[[Source], Evidence]
@@ -92,11 +97,12 @@ def _judged(
     published = f" ({wanted} published)" if s.n < wanted else ""
     interval = "" if math.isinf(s.low) else f" (95 % interval {s.low:+.2f} to {s.high:+.2f})"
     effect = "" if math.isnan(s.effect) else f", effect size {s.effect:.2f}"
+    brief = f"{what}: ahead in {s.wins} of {s.n} pairs{published}, behind in {s.losses}"
     says = (
-        f"{what}: ahead in {s.wins} of {s.n} pairs{published}, behind in {s.losses}; "
-        f"mean difference {s.mean:+.2f} {unit}{interval}{effect}, p = {s.p:.3g} (Wilcoxon)"
+        f"{brief}; mean difference {s.mean:+.2f} {unit}{interval}{effect}, "
+        f"p = {s.p:.3g} (Wilcoxon)"
     )
-    return Evidence(verdict, says, () if verdict == UNKNOWN else (s.p,))
+    return Evidence(verdict, says, () if verdict == UNKNOWN else (s.p,), brief)
 
 
 def _images(table: pd.DataFrame, found: pd.DataFrame, factor: str, first: Any, second: Any) -> str:
@@ -150,7 +156,9 @@ def every_part(*checks: Check) -> Check:
         verdicts = {part.verdict for part in parts}
         verdict = UNKNOWN if UNKNOWN in verdicts else MIXED if len(verdicts) > 1 else verdicts.pop()
         tested = sum((part.p for part in parts), ())
-        return Evidence(verdict, "; ".join(part.says for part in parts), tested)
+        says = "; ".join(f"{part.verdict}: {part.says}" for part in parts)
+        brief = "; ".join(f"{part.verdict}: {part.in_brief}" for part in parts)
+        return Evidence(verdict, says, tested, brief)
 
     return check
 
@@ -209,17 +217,21 @@ def svm_time(source: Source) -> Evidence:
     Times are compared within one computer. The reports state times of ResNets with Q2 alone;
     ours of Q2 are of a single epoch.
     """
-    resnets = whole(source.q1a)
-    if "train_seconds" in resnets:
-        resnets = resnets.assign(seconds=resnets["train_seconds"])
-    else:
-        resnets = source.q2
-    times = {"svms": _by_computer(whole(source.q1b)), "resnets": _by_computer(resnets)}
+    resnets, svms = whole(source.q1a), whole(source.q1b)
+    times = {
+        "svms": _by_computer(svms, "seconds"),
+        "searches": _by_computer(svms, "search_seconds"),
+        "resnets": _by_computer(resnets, "train_seconds")
+        if "train_seconds" in resnets
+        else _by_computer(source.q2, "seconds"),
+    }
+    compared = pd.DataFrame(times).dropna(subset=["svms", "resnets"])
     verdicts, says = set(), []
-    for (dataset, _), svms, resnets in pd.DataFrame(times).dropna().itertuples():
+    for (dataset, _), svms, searches, resnets in compared.itertuples():
+        searched = f", whole searches {_range(searches)} s" if isinstance(searches, list) else ""
         says.append(
             f"{tables.title(dataset)}: the best SVMs took {_range(svms)} s to fit "
-            f"(n={len(svms)}), ResNets {_range(resnets)} s to train (n={len(resnets)})"
+            f"(n={len(svms)}{searched}), ResNets {_range(resnets)} s to train (n={len(resnets)})"
         )
         if MUCH * max(svms) <= min(resnets):
             verdicts.add(HOLDS)
@@ -235,13 +247,13 @@ def svm_time(source: Source) -> Evidence:
     return Evidence(verdicts.pop() if len(verdicts) == 1 else MIXED, "; ".join(says))
 
 
-def _by_computer(results: pd.DataFrame) -> pd.Series:
-    """Return the known seconds as lists, by dataset and the processor of the computer."""
-    if "seconds" not in results:
-        results = results.assign(seconds=math.nan)
-    known = results[results["seconds"].notna()]
+def _by_computer(results: pd.DataFrame, seconds: str) -> pd.Series:
+    """Return the known values of a column as lists, by dataset and processor of the computer."""
+    if seconds not in results:
+        results = results.assign(**{seconds: math.nan})
+    known = results[results[seconds].notna()]
     computer = known["cpu"].fillna(tables.NOT_STATED) if "cpu" in known else tables.NOT_STATED
-    return known.assign(cpu=computer).groupby(["dataset", "cpu"])["seconds"].agg(list)
+    return known.assign(cpu=computer).groupby(["dataset", "cpu"])[seconds].agg(list)
 
 
 def _range(values: Sequence[float]) -> str:
@@ -369,6 +381,8 @@ def fastest_start(source: Source) -> Evidence:
         return Evidence(UNKNOWN, "not all settings run")
     rival = wide.drop(columns=[("sgd", 1e-3)]).max(axis=1)
     differences = wide["sgd", 1e-3] - rival
-    what = "SGD 1e-3 over the best other setting after one epoch"
+    models = wide.index.get_level_values("model").map(tables.title).value_counts()
+    of = " and ".join(f"{count} of {model}" for model, count in models.sort_index().items())
+    what = f"SGD 1e-3 over the best other setting after one epoch, {of}"
     wanted = len(report("A").q1a) // len(settings)
     return _judged(stats.paired(differences), False, wanted, what)

@@ -129,8 +129,15 @@ CLAIMS = (
 )
 
 
+VERBS = {  # of one claim, of several
+    HOLDS: ("holds", "hold"),
+    MIXED: ("is mixed", "are mixed"),
+    FAILS: ("does not hold", "do not hold"),
+}
+
+
 def judge(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each claim and source: id, claim, source, verdict, says, p_holm.
+    """Return a row for each claim and source: id, claim, source, verdict, says, brief, p_holm.
 
     p_holm has the p values of a claim's tests over the grid, adjusted (Holm) over all tests of a
     source.
@@ -147,6 +154,7 @@ def judge(runs: pd.DataFrame) -> pd.DataFrame:
                     "source": source.name,
                     "verdict": evidence.verdict,
                     "says": evidence.says,
+                    "brief": evidence.in_brief,
                     "p_holm": tuple(itertools.islice(adjusted, len(evidence.p))),
                 }
             )
@@ -161,6 +169,13 @@ def summary(judged: pd.DataFrame) -> pd.DataFrame:
     return wide.rename(columns={"claim": "Claim"}).rename_axis(columns=None).loc[order]
 
 
+def judged_here(judged: pd.DataFrame) -> pd.DataFrame:
+    """Lay out the claims that our runs can judge, with what they show in a line."""
+    ours = judged[(judged["source"] == sources.SOURCES[2]) & (judged["verdict"] != UNKNOWN)]
+    table = summary(judged).loc[lambda rows: rows.index.isin(ours["id"])]
+    return table.assign(**{"What our runs show": ours.set_index("id")["brief"]})
+
+
 def headline(judged: pd.DataFrame) -> str:
     """Say how many published claims hold, in our runs and in the tables of their reports."""
     judged = judged[judged["id"].str[0].isin(["A", "B"])]
@@ -172,14 +187,14 @@ def headline(judged: pd.DataFrame) -> str:
         for verdict in (HOLDS, MIXED, FAILS):
             ids = rows[rows["verdict"] == verdict]["id"].tolist()
             if ids:
-                parts.append(f"{verdict}: {len(ids)} ({', '.join(ids)})")
+                parts.append(f"{len(ids)} {VERBS[verdict][len(ids) > 1]} ({', '.join(ids)})")
         return ", ".join(parts) or "none"
 
-    judged_here = (ours["verdict"] != UNKNOWN).sum()
+    measured = (ours["verdict"] != UNKNOWN).sum()
     return (
-        f"Of {judged['id'].nunique()} published claims, our runs can judge {judged_here} so far; "
-        f"{counts(ours)}. Held against the tables of the report that makes them, "
-        f"{counts(own)}; the others are about something that its tables do not show."
+        f"Of {judged['id'].nunique()} published claims, our runs can judge {measured} so far: "
+        f"{counts(ours)}. By the tables of the report that makes them, {counts(own)}; the others "
+        "are about something that those tables do not show."
     )
 
 
@@ -200,12 +215,39 @@ def verdicts(judged: pd.DataFrame) -> Markdown:
     return Markdown(headline(judged))
 
 
-def sides(runs: pd.DataFrame) -> Markdown:
-    """Say which report our runs are nearer to, where the two differ beyond sampling."""
+def disagreement() -> Markdown:
+    """Say how far the two reports' tables are apart."""
+    both, apart = _published_accuracies()
+    which = (both["A"] - both["B"]).abs().idxmax()
+    title = tables.run_title(dict(zip(both.index.names, which, strict=True)))
+    gains = " and ".join(
+        f"{_range(tables.gpu_ratios(sources.report(letter).q2)['ratio'])} times (report {letter})"
+        for letter in "AB"
+    )
+    return Markdown(
+        f"In {len(apart)} of {len(both)} configurations of ResNets their accuracies differ by more "
+        f"than the sampling of {TEST_IMAGES:,} test images explains; furthest apart are "
+        f"{both['A'][which]:.2f} and {both['B'][which]:.2f} % for {title}. A GPU trains faster by "
+        f"{gains}."
+    )
+
+
+def _range(values: pd.Series) -> str:
+    return f"{values.min():.1f} to {values.max():.1f}"
+
+
+def _published_accuracies() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return Q1(a) of both reports, columns A and B, and the rows that differ beyond sampling."""
     both = tables.published("q1a").pivot(
         index=[*tables.Q1A_KEYS, "model"], columns="report", values="accuracy_pct"
     )
-    apart = both[[stats.differ(a / 100, b / 100, TEST_IMAGES) for a, b in both.to_numpy()]]
+    apart = [stats.differ(a / 100, b / 100, TEST_IMAGES) for a, b in both.to_numpy()]
+    return both, both[apart]
+
+
+def sides(runs: pd.DataFrame) -> Markdown:
+    """Say which report our runs are nearer to, where the two differ beyond sampling."""
+    both, apart = _published_accuracies()
     text = (
         f"In {len(apart)} of {len(both)} configurations of Q1(a), the two reports differ by more "
         f"than the sampling of {TEST_IMAGES:,} test images explains (two proportions, 5 %). "
@@ -235,7 +277,7 @@ def _furthest_apart(both: pd.DataFrame, runs: pd.DataFrame) -> str:
     configuration = dict(zip(both.index.names, which, strict=True))
     told = both.loc[which]
     text = (
-        f"Furthest apart are they in {tables.run_title(configuration)}: {told['A']:.2f} and "
+        f"They differ most in {tables.run_title(configuration)}: {told['A']:.2f} and "
         f"{told['B']:.2f} %. One such value decides the means and intervals of its report, but "
         "neither how often a setting is ahead nor the rank test."
     )
@@ -292,7 +334,7 @@ def momentum_explains(runs: pd.DataFrame) -> Markdown:
 def _explained(alike: list[str]) -> str:
     """Say what it means that a report's gains have the signs of these momenta's."""
     if not alike:
-        return "with neither momentum here after one epoch: these runs don't explain it"
+        return "neither momentum has gains of these signs here: these runs don't explain it"
     if len(alike) == 1:
         return f"of the same signs here with {alike[0]} alone, which may explain it"
     return "of the same signs here with both, so it does not tell which one was used"

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from IPython.display import Markdown
 
-from mlops_lib import sources, tables
+from mlops_lib import sources, stats, tables
 
 
 def overview(runs: pd.DataFrame) -> dict[str, str]:
@@ -16,8 +16,7 @@ def overview(runs: pd.DataFrame) -> dict[str, str]:
     found = {"runs": str(len(runs))}
     for dataset in tables.PUBLISHED_EPOCHS:
         here = tables.select(runs, dataset=dataset)
-        found[f"best_{dataset}"] = _best(here)
-        found[f"best_resnet_{dataset}"] = _best(tables.select(here, template="q1a"))
+        found[f"best_resnet_{dataset}"] = _best_resnet(runs, dataset)
         found[f"best_svm_{dataset}"] = _best_svm(tables.select(here, template="q1b"))
     found["gpu_ratio"] = _gpu_ratio(runs)
     names = runs["device_name"].unique() if len(runs) else []
@@ -33,6 +32,29 @@ def _best(runs: pd.DataFrame) -> str:
     seed = f"seed {run['seed']}" if run["seed"] else ""
     less = ", ".join(filter(None, [seed, tables.extent(run, epochs)]))
     return f"{tables.accuracy_text(run)} %: {run['title']}" + (f" ({less})" if less else "")
+
+
+def _best_resnet(runs: pd.DataFrame, dataset: str) -> str:
+    """Return the best ResNet, which settings are as good within chance, and what was run."""
+    here = tables.select(runs, template="q1a", dataset=dataset)
+    if here.empty:
+        return tables.NOT_RUN
+    best = here.loc[here["test_accuracy"].idxmax()]
+    whole = tables.select(sources.whole(sources.ours(runs).q1a), dataset=dataset)
+    _, total = tables.images_right(best)
+    tied = [
+        run["title"].removeprefix(f"{tables.title(dataset)}, ")
+        for run in whole.to_dict("records")
+        if run["title"] != best["title"]
+        and not stats.differ(run["accuracy_pct"] / 100, best["test_accuracy"], total)
+    ]
+    others = f"; within chance of it: {'; '.join(tied)}" if tied else ""
+    models = ", ".join(map(tables.title, whole["model"].unique())) if len(whole) else ""
+    done = f"{len(whole)} of {len(tables.select(sources.report('A').q1a, dataset=dataset))}"
+    return (
+        f"{_best(here)}{others}. Run with all published epochs: {done} configurations"
+        + (models and f" ({models})")
+    )
 
 
 def _best_svm(searches: pd.DataFrame) -> str:
@@ -57,18 +79,13 @@ def _gpu_ratio(runs: pd.DataFrame) -> str:
 
 def q1a(runs: pd.DataFrame) -> Markdown:
     """Say in a sentence or two what Q1(a) found so far."""
-    whole = sources.whole(sources.ours(runs).q1a)
-    lines = []
-    for dataset in tables.PUBLISHED_EPOCHS:
-        here = tables.select(runs, template="q1a", dataset=dataset)
-        done, published = (
-            len(tables.select(table, dataset=dataset)) for table in (whole, sources.report("A").q1a)
+    return Markdown(
+        "\n".join(
+            f"- **{tables.title(dataset)}**, best: {_best_resnet(runs, dataset)}. "
+            f"{_told('q1a', dataset)}"
+            for dataset in tables.PUBLISHED_EPOCHS
         )
-        lines.append(
-            f"- **{tables.title(dataset)}**, best: {_best(here)}. {_told('q1a', dataset)} Run with "
-            f"all published epochs: {done} of {published} configurations."
-        )
-    return Markdown("\n".join(lines))
+    )
 
 
 def _told(question: str, dataset: str) -> str:
@@ -95,17 +112,18 @@ def q1b(runs: pd.DataFrame) -> Markdown:
 
 
 def _edge(run: dict[str, Any]) -> str:
-    """Say where a search chose the largest number that it tried."""
-    largest = []
-    for name in ("C", "gamma"):
+    """Say where a search chose the smallest or the largest number that it tried."""
+    found = []
+    for name in ("C", "degree", "gamma"):
         tried = {value for value in run[name] if not isinstance(value, str)}
-        if len(tried) > 1 and run[f"best_{name}"] == max(tried):
-            largest.append(f"{name} {max(tried):g}")
-    if not largest:
+        for word, edge in (("smallest", min), ("largest", max)):
+            if len(tried) > 1 and run.get(f"best_{name}") == edge(tried):
+                found.append(f"{name} {edge(tried):g} is the {word}")
+    if not found:
         return ""
     return (
-        f" With the {tables.title(run['kernel'])} kernel, the best {' and '.join(largest)} is the "
-        "largest of those tried: a wider search may do better."
+        f" With the {tables.title(run['kernel'])} kernel, the best {' and '.join(found)} of those "
+        "tried: a wider search may do better."
     )
 
 

@@ -183,6 +183,9 @@ def test_a_headline_waits_for_all_configurations(folder):
 def test_evidence_and_headline_name_what_is_judged(folder):
     judged = claims.judge(tables.load(folder))
     assert "our runs can judge" in claims.headline(judged)
+    here = claims.judged_here(judged)
+    assert set(here["Our runs"]) <= {"holds", "does not hold", "mixed"}
+    assert here.loc["A1", "What our runs show"].endswith("ahead in 16 of 16 pairs, behind in 0")
     text = claims.evidence(judged).data
     assert all(f"**{claim.id}. {claim.text}**" in text for claim in claims.CLAIMS)
     assert claims.sides(tables.load(folder)).data.count("report") >= 2
@@ -203,8 +206,8 @@ def test_momentum_explains_a_report_where_its_signs_are_that_of_one(folder):
         total = sum(map(sum, run.results["confusion_matrix"]))
         again = run.model_copy(update={"parameters": run.parameters | {"momentum": 0.0}})
         record.write(again, path.with_stem(f"{path.stem}-0"))
-    assert "Report A: MNIST +0.40, FashionMNIST +0.50; with neither momentum here" in said()
-    assert "with neither momentum here after one epoch: these runs don't explain it" in said()
+    assert "Report A: MNIST +0.40, FashionMNIST +0.50; neither momentum has gains of these" in said()
+    assert "these signs here: these runs don't explain it" in said()
     assert "Report B: MNIST -1.50, FashionMNIST -1.65; of the same signs here with both" in said()
     for path, run in tables.records(folder).items():
         if run.parameters["momentum"] == 0 and run.parameters["lr"] == 1e-4:

@@ -14,7 +14,7 @@ def test_without_runs_every_cell_says_not_run(runs):
         said = table.map(lambda text: text.startswith(tables.NOT_RUN))
         assert said.to_numpy().sum() == columns * len(table)
         assert not table.isna().any(axis=None)
-    assert headlines.overview(empty)["best_mnist"] == tables.NOT_RUN
+    assert headlines.overview(empty)["best_resnet_mnist"] == tables.NOT_RUN
     assert tables.NOT_RUN in layouts.overview(empty).data
     for finding in (headlines.q1a, headlines.q1b, headlines.q2):
         assert tables.NOT_RUN in finding(empty).data
@@ -90,14 +90,27 @@ def test_a_short_timing_does_not_count_beside_a_full_one(runs):
     assert headlines.overview(table)["gpu_ratio"].startswith("10.0 to 10.0 times")
 
 
-def test_a_search_that_ends_at_its_largest_value_says_so(runs):
+def test_settings_that_are_as_good_within_chance_are_named_with_the_best(runs):
+    cell = {"dataset": "mnist", "batch_size": 16, "epochs": 5}
+    table = runs(
+        make(right=13_800, **cell),
+        make(right=13_795, optimizer="sgd", **cell),
+        make(right=13_500, optimizer="sgd", **cell | {"batch_size": 32}),
+        make(right=13_799, momentum=0.0, **cell | {"epochs": 1}),
+    )
+    found = headlines.overview(table)["best_resnet_mnist"]
+    assert "within chance of it: ResNet-18, SGD 0.001, batch 16. Run" in found
+    assert found.endswith("with all published epochs: 3 of 16 configurations (ResNet-18)")
+
+
+def test_a_search_that_ends_at_the_edge_of_its_values_says_so(runs):
     def said(best):
         asked = {"C": [1.0, 10.0], "gamma": ["scale", 0.03]}
         found = {"best": {"C": best, "degree": None, "gamma": 0.03}}
         return headlines.q1b(runs(make("q1b", kernel="rbf", results=found, **asked))).data
 
     assert "With the RBF kernel, the best C 10 is the largest of those tried" in said(10.0)
-    assert "largest" not in said(1.0)
+    assert "With the RBF kernel, the best C 1 is the smallest of those tried" in said(1.0)
 
 
 def test_runs_of_one_question_alone_are_enough(runs):
