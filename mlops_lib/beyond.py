@@ -167,13 +167,16 @@ def seeds(runs: pd.DataFrame) -> Markdown:
     variances = (100**2 * alike.var())[several]
     if variances.empty:
         return Markdown("No configuration has been run with several seeds yet (`mlops run seeds`).")
+    kinds = variances.index.to_frame()[["dataset", "model"]].drop_duplicates()
+    of = "; ".join(", ".join(map(tables.title, kind)) for kind in kinds.to_numpy())
     # Pooled, each by the differences that it has: the mean of few deviations would be too small.
     spread = np.sqrt(np.average(variances, weights=alike.count()[several] - 1))
     return Markdown(
-        f"Over {len(variances)} configurations with several seeds, the standard deviation of the "
-        f"test accuracy is {spread:.2f} points (pooled), {np.sqrt(variances.max()):.2f} at most. "
-        f"A difference between two single runs of less than {2 * 2**0.5 * spread:.2f} points says "
-        "little."
+        f"Over {len(variances)} configurations with several seeds ({of}), the standard "
+        f"deviation of the test accuracy is {spread:.2f} points (pooled), "
+        f"{np.sqrt(variances.max()):.2f} at most: a seed also draws other test images. Of two such "
+        f"runs of unlike seeds, a difference of less than {2 * 2**0.5 * spread:.2f} points says "
+        "little. Of other datasets and shorter trainings this says nothing."
     )
 
 
