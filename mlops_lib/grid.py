@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
-from mlops_lib import hardware, kernels, run, tables
+from mlops_lib import checkpoint, hardware, kernels, record, run, tables
 from mlops_lib.kernels import Share
 from mlops_lib.params import ParameterError
 from mlops_lib.record import Record, RecordError
@@ -196,8 +196,11 @@ def _run_one(
         slot.lock.parent.mkdir(parents=True, exist_ok=True)
         while not options.stop.is_set():
             with suppress(Timeout), lock.acquire(timeout=POLL_SECONDS if patient else 0):
-                if (recorded := slot.shared()).status() not in options.again:
+                recorded = slot.shared()
+                if (status := recorded.status()) not in options.again:
                     return Outcome(slot, skipped=True, record=recorded.read())
+                if status == "done":  # to be repeated from its beginning
+                    checkpoint.remove(record.checkpoint_path(slot.key))
                 return _attempt(slot, here, options)
             if not patient:
                 return slot

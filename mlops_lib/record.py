@@ -41,6 +41,9 @@ PACKAGES = ("torch", "torchvision", "scikit-learn")
 RUNNER = "MLOPS_RUNNER"  # set where a runner on this machine writes the record
 WRITTEN = (":!book/runs", ":!book/benchmarks.json")  # by runs and benchmarks: no code
 GPU_SHARED = "MLOPS_GPU_SHARED"  # set where its other runs may use the same GPU
+for _name in ("MLOPS_CHECKPOINTS", "MLOPS_DATA"):  # once and for all: kernels work elsewhere
+    if _folder := os.environ.get(_name):
+        os.environ[_name] = os.path.abspath(_folder)
 
 
 class RecordError(ValueError):

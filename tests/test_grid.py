@@ -166,6 +166,19 @@ def test_benchmarks_run_alone_and_last(tmp_path, recorder):
     assert [task.template for task in recorder.tasks][-3:] == ["q2"] * 3
 
 
+def test_a_done_run_is_repeated_from_its_beginning(tmp_path, recorder, monkeypatch):
+    monkeypatch.setenv("MLOPS_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    (slot,) = places(tmp_path / "runs", 1)
+    left = record.checkpoint_path(slot.key)
+    left.parent.mkdir()
+    for status, stays in (("failed", True), ("stale", True), ("done", False)):
+        left.touch()
+        monkeypatch.setattr(run.Slot, "status", lambda slot, status=status: status)
+        list(grid.execute_all([slot], Options(again=run.UNFINISHED | run.DONE)))
+        assert left.exists() == stays
+    assert len(recorder.tasks) == 3
+
+
 def test_a_failed_run_is_tried_again_as_often_as_asked(tmp_path, recorder):
     (outcome,) = grid.execute_all(places(tmp_path, 1), Options(retries=2))
     assert len(recorder.tasks) == 3

@@ -1,6 +1,8 @@
 import json
+import os
 import re
 import subprocess
+import sys
 
 import nbformat
 import numpy as np
@@ -80,6 +82,19 @@ def test_a_long_search_is_shown_by_its_first_candidates(finished):
     assert shown[record.MIME]["results"]["search"] == rows
     assert shown["text/html"].count("fit_seconds") == 3
     assert "… (60 in all)" in shown["text/html"]
+
+
+def test_folders_that_the_environment_names_are_meant_from_where_python_started(tmp_path):
+    code = (
+        "import os; from mlops_lib import data, record; os.chdir('/'); "
+        "print(record.checkpoint_path('x').parent, data.folder())"
+    )
+    names = {"MLOPS_CHECKPOINTS": "ck", "MLOPS_DATA": "d"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path, env=os.environ | names, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.split() == [str(tmp_path / "ck"), str(tmp_path / "d")]
 
 
 def test_wrong_parameters_stop_a_run_at_its_beginning():
