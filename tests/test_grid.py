@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -164,6 +165,18 @@ def test_benchmarks_run_alone_and_last(tmp_path, recorder):
     assert recorder.most["q1b"] > 1
     assert recorder.most["q2"] == 1
     assert [task.template for task in recorder.tasks][-3:] == ["q2"] * 3
+
+
+def test_benchmarks_of_several_runners_wait_for_each_other(tmp_path, recorder):
+    def execute(folder):
+        runs = [suite.Run("q2", Q2(seed=seed)) for seed in range(3)]
+        return list(grid.execute_all(run.slots("times", runs, folder)))
+
+    with ThreadPoolExecutor() as runners:
+        outcomes = [*runners.map(execute, (tmp_path / "one", tmp_path / "other"))]
+    assert [len(of_one) for of_one in outcomes] == [3, 3]
+    assert len(recorder.tasks) == 6
+    assert recorder.most["q2"] == 1
 
 
 def test_a_done_run_is_repeated_from_its_beginning(tmp_path, recorder, monkeypatch):
