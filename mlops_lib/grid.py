@@ -174,8 +174,6 @@ def _side_by_side(places: list[Slot], here: Site, jobs: int, options: Options) -
                     started[again] = len(started)
                     waiting.add(again)
                     continue
-                if outcome.error and options.fail_fast:
-                    options.stop.set()
                 yield outcome
     finally:  # with runs still going on where the user interrupts
         if waiting:
@@ -190,6 +188,17 @@ def _side_by_side(places: list[Slot], here: Site, jobs: int, options: Options) -
 def _run_one(
     slot: Slot, here: Site, options: Options, patient: bool = False
 ) -> Outcome | Slot | None:
+    """Execute a run as `_unless_done` does; where it fails, see to it that no further one starts.
+
+    This thread takes the next run before any other learns how this one ended.
+    """
+    outcome = _unless_done(slot, here, options, patient)
+    if options.fail_fast and isinstance(outcome, Outcome) and outcome.error:
+        options.stop.set()
+    return outcome
+
+
+def _unless_done(slot: Slot, here: Site, options: Options, patient: bool) -> Outcome | Slot | None:
     """Execute a run unless it is done; return its slot if another runner is at it.
 
     What measures time waits until no other does on this machine, whoever started it.
