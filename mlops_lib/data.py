@@ -76,7 +76,7 @@ def class_names(name: str) -> tuple[str, ...]:
     Classes of pictures are named after their folders; where these are fewer than ten, the others
     hold no image.
     """
-    found = tuple(path.name for path in _picture_folders(name))
+    found = tuple(path.name for path in picture_folders(name))
     return CLASS_NAMES.get(name, found + tuple("0123456789")[len(found) :])
 
 
@@ -95,7 +95,7 @@ def load(name: str) -> tuple[np.ndarray, np.ndarray]:
     """
     if name == "digits":
         return _digits()
-    if _picture_folders(name):
+    if picture_folders(name):
         return _read_pictures(folder() / name)
     paths = fetch(name)
     images, labels = zip(_read_part(*paths[:2]), _read_part(*paths[2:]), strict=True)
@@ -199,6 +199,13 @@ def local(name: str) -> Path | None:
         if all((directory / file).exists() for file in FILES):
             return directory
     return None
+
+
+def picture_folders(name: str) -> list[Path]:
+    """Return the folders of a dataset's classes, where it is one's own and consists of pictures."""
+    if name not in OWN or local(name):
+        return []
+    return sorted(path for path in (folder() / name).glob("*") if path.is_dir())
 
 
 def _install(name: str, source: Callable, report: Callable[[str], None]) -> list[Path]:
@@ -379,13 +386,6 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
     large = np.kron(bunch.images * 255 / 16, np.ones((1, 3, 3)))
     images = np.pad(large, ((0, 0), (2, 2), (2, 2))).round().astype(np.uint8)
     return images, bunch.target.astype(np.int64)
-
-
-def _picture_folders(name: str) -> list[Path]:
-    """Return the folders of a dataset's classes, where it is one's own and consists of pictures."""
-    if name not in OWN or local(name):
-        return []
-    return sorted(path for path in (folder() / name).glob("*") if path.is_dir())
 
 
 def _read_pictures(directory: Path) -> tuple[np.ndarray, np.ndarray]:

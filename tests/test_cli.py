@@ -3,7 +3,9 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
+from mlops_lib import data as datasets
 from mlops_lib import tables
 from mlops_lib.cli import main
 
@@ -55,6 +57,19 @@ def test_done_runs_are_repeated_where_asked_for(mlops, smoke_in_place):
     assert "0 to run" in mlops("run", "smoke", "--dry-run").output
     plan = mlops("run", "smoke", "--dry-run", "--again", "--where", "kernel=rbf").output
     assert "1 to run" in plan and "1 already recorded" in plan
+
+
+def test_a_folder_of_pictures_is_a_dataset(mlops, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLOPS_DATA", str(tmp_path))
+    monkeypatch.setattr(datasets, "OWN", ["shades"])
+    for name in ("black/a", "white/b", "white/c"):
+        path = tmp_path / "shades" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (28, 28)).save(path)
+    done = mlops("data", "shades")
+    assert done.output == f"shades: 3 pictures of 2 classes in {tmp_path / 'shades'}\n"
+    (tmp_path / "shades" / "white" / "c.png").write_text("no picture")
+    assert "should hold pictures by class" in mlops("data", "shades").stderr
 
 
 def test_it_is_also_a_module():
