@@ -223,8 +223,13 @@ def _install(name: str, source: Callable, report: Callable[[str], None]) -> list
             sums = [f"{_sha256(scratch / file)}  {file}\n" for file in FILES]
             (scratch / "SHA256SUMS").write_text("".join(sums))
             (scratch / "SHA256SUMS").replace(directory / "SHA256SUMS")
-        for path in _verified(scratch, _sums(name, directory)):
-            path.replace(directory / path.name)
+        for file, expected in zip(FILES, _sums(name, directory), strict=True):
+            if _sha256(scratch / file) != expected:
+                raise DataError(
+                    f"{source.__doc__} sent a wrong {file}: its SHA-256 is not {expected}"
+                )
+        for file in FILES:
+            (scratch / file).replace(directory / file)
     return [directory / file for file in FILES]
 
 
@@ -239,13 +244,14 @@ def _from_mirrors(name: str, scratch: Path, report: Callable[[str], None]) -> No
             try:
                 with urllib.request.urlopen(mirror + archive, timeout=TIMEOUT_SECONDS) as response:
                     packed = response.read(MOST_BYTES)
-                break
             except (OSError, HTTPException) as error:
                 problem = f"{mirror} does not answer ({error})"
+                continue
+            if hashlib.md5(packed, usedforsecurity=False).hexdigest() == md5:
+                break
+            problem = f"{mirror}{archive} is not the published file"
         else:
             raise DataError(problem)
-        if hashlib.md5(packed, usedforsecurity=False).hexdigest() != md5:
-            raise DataError(f"{mirror}{archive} is not the published file")
         (scratch / archive.removesuffix(".gz")).write_bytes(_unpacked(packed))
 
 

