@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pandas as pd
 from IPython.display import HTML, Markdown
 
-from mlops_lib import layouts, run, tables
+from mlops_lib import layouts, run, suite, tables
 from mlops_lib.params import changed
 from mlops_lib.record import Record
 
@@ -53,10 +54,15 @@ def failure(notebook: Path) -> tuple[str, str]:
     return title, f"{errors[0].get('ename')}: {errors[0].get('evalue')}"
 
 
-def command(notebook: Path) -> str:
-    """Return the command that executes the run of a notebook again."""
-    name = f"{notebook.parent.name}/{notebook.stem}"
-    return f"mlops run {notebook.parents[1].name} --only {name}"
+def command(notebook: Path, asked: str | None = None) -> str:
+    """Return the command that executes the run of a notebook again.
+
+    `asked` is how its suite was asked for. Else it is one in `params/` or, where none is called
+    so, a file of a place that is not known.
+    """
+    name = notebook.parents[1].name
+    asked = asked or (name if name in suite.names() else f"path/to/{name}.yaml")
+    return f"mlops run {shlex.quote(asked)} --only {notebook.parent.name}/{notebook.stem}"
 
 
 def papermill_command(made: Record) -> str:

@@ -121,7 +121,7 @@ def status(suite: str) -> None:
         click.echo(f"{status:8} {slot.title} ({slot.run.template}/{slot.run.slug})")
         if status == "failed":
             click.echo(f"         {again.failure(slot.notebook)[1]}")
-            click.echo(f"         {again.command(slot.notebook)}")
+            click.echo(f"         {again.command(slot.notebook, suite)}")
 
 
 @main.command()

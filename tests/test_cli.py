@@ -1,3 +1,5 @@
+import shlex
+import shutil
 import subprocess
 import sys
 
@@ -6,7 +8,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from mlops_lib import data as datasets
-from mlops_lib import tables
+from mlops_lib import run, suite, tables
 from mlops_lib.cli import main
 
 
@@ -99,6 +101,21 @@ def test_status_lists_every_run(mlops, smoke_in_place):
     lines = mlops("status", "smoke").output.splitlines()
     assert len(lines) == 5
     assert all(line.startswith("done") for line in lines)
+
+
+def test_the_command_that_repeats_a_failed_run_works(mlops, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RUNS", tmp_path / "runs")
+    (tmp_path / "my suites").mkdir()
+    file = tmp_path / "my suites" / "mine.yaml"
+    shutil.copy(suite.FOLDER / "smoke.yaml", file)
+    for asked in ("smoke", str(file)):
+        slot = run.slots(asked, suite.load(asked))[0]
+        slot.notebook.parent.mkdir(parents=True)
+        slot.notebook.write_text("{}")
+        command = mlops("status", asked).output.splitlines()[2]
+        words = shlex.split(command)
+        assert words[:3] == ["mlops", "run", asked]
+        assert mlops(*words[1:], "--dry-run").output.endswith("1 to run, and 1 of unknown length\n")
 
 
 def test_a_dry_run_says_what_would_run_and_why(mlops, smoke_in_place):

@@ -94,7 +94,7 @@ def test_a_run_that_fails_is_kept_and_leaves_the_others_alone(tmp_path, executed
     assert title == failed.slot.title
     assert error == failed.error
     (row,) = again.failures(tmp_path).itertuples()
-    assert row.command == f"mlops run any --only q1a/{bad.slug}"
+    assert row.command == f"mlops run path/to/any.yaml --only q1a/{bad.slug}"
     assert other.record is not None
 
 
