@@ -23,7 +23,7 @@ help:
 	@echo "make lint     static checks"
 	@echo "make bench    ratios to plain loops, measured on this machine (an hour); ONLY=SVM: some"
 	@echo "make lock     write requirements.txt anew from pyproject.toml (newest versions)"
-	@echo "make clean    remove .venv and the built book; runs and data stay"
+	@echo "make clean    remove .venv, the built book, checkpoints; runs and data stay"
 
 report: .venv/ready
 	@$(BIN)/mlops data
@@ -80,4 +80,4 @@ lock: .venv/ready
 # Filters need the environment: without it, git takes notebooks as they are.
 clean:
 	@[ ! -e .git ] || git config --unset include.path '$(INCLUDED)' || true
-	rm -rf .venv book/_build
+	rm -rf .venv book/_build .checkpoints

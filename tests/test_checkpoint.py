@@ -3,7 +3,9 @@ import multiprocessing
 import os
 import pickle
 import resource
+import shutil
 import signal
+import subprocess
 import zipfile
 from types import SimpleNamespace
 
@@ -141,6 +143,16 @@ def test_each_run_has_its_own_checkpoint_until_it_is_finished(tmp_path, monkeypa
     assert files(tmp_path) == [begin(lr=0.01).checkpoint.name]
     monkeypatch.delenv("MLOPS_CHECKPOINTS")
     assert run.checkpoint.parent == record.PROJECT / ".checkpoints"
+
+
+def test_make_clean_removes_those_of_runs_that_were_given_up(tmp_path):
+    shutil.copy(record.PROJECT / "Makefile", tmp_path)
+    for folder in (".venv", ".checkpoints", "data", "book/_build", "book/runs"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "file").touch()
+    subprocess.run(["make", "-s", "clean"], cwd=tmp_path, check=True)
+    assert files(tmp_path) == ["Makefile", "book", "data"]
+    assert files(tmp_path / "book") == ["runs"]
 
 
 PARAMETERS = {"dataset": "digits", "epochs": 3, "train_size": 400, "device": "cpu", "lr": 0.001}
