@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import zipfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[IO[bytes]]:
+    """Hand out a file that takes the place of `path` when it is written: whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_prefix(path), delete=False) as file:
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(file.name)
+            raise
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain containers by an atomic rename; tensors that share memory, once.
+    """Write tensors and plain containers, `whole`; tensors that share memory, once.
 
     Where the disk refuses, this is said and work goes on: a checkpoint is a convenience.
     """
     import torch
 
-    temporary = path.with_name(f"{_prefix(path)}{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
+        with whole(path) as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except (OSError, RuntimeError) as error:  # torch puts its own before the disk's
-        with suppress(OSError):
-            temporary.unlink()
-        reason = _first_line(error.__context__ or error)
+        reason = first_line(error.__context__ or error)
         print(f"the checkpoint {path} can't be written: {reason}", flush=True)
 
 
@@ -49,7 +61,7 @@ def load(path: Path) -> dict[str, Any] | None:
         if not isinstance(content, dict):
             raise ValueError("it holds something else")
     except Exception as error:  # a damaged file makes torch raise nearly anything
-        reason = _first_line(error)
+        reason = first_line(error)
         print(f"the checkpoint {path} is ignored, it can't be read: {reason}", flush=True)
         return None
     return content
@@ -57,9 +69,15 @@ def load(path: Path) -> dict[str, Any] | None:
 
 def remove(path: Path) -> None:
     """Remove a checkpoint, and what writing it left behind when it was killed."""
-    for file in (path, *path.parent.glob(f"{_prefix(path)}*")):
-        with suppress(OSError):
-            file.unlink()
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+        remove_unfinished(path)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what `whole` left beside a file when it was killed; nobody may be at it now."""
+    for unfinished in path.parent.glob(f"{_prefix(path)}*"):
+        unfinished.unlink(missing_ok=True)
 
 
 def _prefix(path: Path) -> str:
@@ -67,5 +85,6 @@ def _prefix(path: Path) -> str:
     return f".{path.name}."
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or what it is called."""
     return (str(error).splitlines() or [type(error).__name__])[0]

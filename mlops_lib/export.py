@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_lib import tables
+from mlops_lib.checkpoint import first_line
 from mlops_lib.params import ParameterError
 from mlops_lib.record import Record
 
@@ -69,7 +70,7 @@ def to_mlflow(uri: str, folder: Path | None = None) -> int:
         for path, run in new.items():
             _log(client, experiment, path, run)
     except MlflowException as error:
-        raise ParameterError(f"target={uri!r} can't be used: {_first_line(error)}") from None
+        raise ParameterError(f"target={uri!r} can't be used: {first_line(error)}") from None
     return len(new)
 
 
@@ -113,7 +114,3 @@ def _log(client: Any, experiment: str, path: Path, run: Record) -> None:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -16,7 +16,6 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -334,30 +333,8 @@ def write(record: Record, path: Path) -> None:
 
 def write_text(text: str, path: Path) -> None:
     """Write a file by an atomic rename: it is whole, or it is not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=_prefix(path), delete=False, encoding="utf-8"
-    ) as file:
-        try:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        except OSError:
-            os.unlink(file.name)
-            raise
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
-
-
-def remove_unfinished(path: Path) -> None:
-    """Remove what `write_text` left beside a file when it was killed; nobody may be at it now."""
-    for unfinished in path.parent.glob(f"{_prefix(path)}*"):
-        unfinished.unlink(missing_ok=True)
-
-
-def _prefix(path: Path) -> str:
-    """Return how temporary files begin while this one is written."""
-    return f".{path.name}."
+    with checkpoint.whole(path) as file:
+        file.write(text.encode())
 
 
 def _shortened(value: Any) -> Any:

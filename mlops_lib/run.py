@@ -272,7 +272,7 @@ def keep(slot: Slot, performed: Performed, key: str) -> Record | None:
     where the notebook holds no sound record.
     """
     for path in (slot.notebook, slot.record):  # the caller holds the run's lock
-        record.remove_unfinished(path)
+        checkpoint.remove_unfinished(path)
     if performed.error is not None:
         _keep_failed(slot, performed.notebook)
         return None

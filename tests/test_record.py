@@ -109,13 +109,18 @@ def test_a_record_survives_writing_and_reading(finished, tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["b.json"]
 
 
-def test_a_failed_write_leaves_the_old_record(finished, tmp_path, monkeypatch):
+@pytest.mark.parametrize("call", ["fsync", "chmod", "replace"])
+def test_a_failed_write_leaves_the_old_record(finished, tmp_path, monkeypatch, call):
+    def refuse(*_):
+        raise OSError("disk full")
+
     path = tmp_path / "b.json"
     record.write(finished, path)
-    monkeypatch.setattr(record.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(os, call, refuse)
     with pytest.raises(OSError, match="disk full"):
         record.write(finished.model_copy(update={"results": {}}), path)
     assert record.read(path) == finished
+    assert [p.name for p in path.parent.iterdir()] == ["b.json"]
 
 
 @pytest.mark.parametrize(
