@@ -1,4 +1,5 @@
 import os
+import subprocess
 import time
 
 import pytest
@@ -59,6 +60,20 @@ def test_it_ends_with_its_manager(tmp_path):
             break
         time.sleep(0.1)
     assert gone(pid)
+
+
+def test_what_has_ended_is_not_signalled_by_its_number(tmp_path):
+    with kernels.forked(tmp_path) as manager:
+        run_sync(manager.start_kernel)()
+        process = manager.provisioner.process
+        manager.end()
+        process.wait()
+        with subprocess.Popen(["sleep", "60"]) as other:
+            process.pid = other.pid  # as if the system had used the number again
+            manager.end()
+            with pytest.raises(subprocess.TimeoutExpired):
+                other.wait(timeout=0.5)
+            other.kill()
 
 
 def test_where_nothing_can_be_forked_the_kernel_is_an_ordinary_one(tmp_path, monkeypatch):
