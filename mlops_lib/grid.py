@@ -29,6 +29,7 @@ from mlops_lib.run import UNFINISHED, Performed, Slot, Status, Task
 BENCHMARK = "q2"  # has the machine for itself
 ALONE = Path(tempfile.gettempdir(), "mlops-alone.lock")  # held by what does, of all users
 POLL_SECONDS = 0.5
+CONNECT_SECONDS = 10
 MOST_TASKS = 64  # at the scheduler at a time
 
 
@@ -100,7 +101,7 @@ class _Workers:
         from distributed import Client
 
         try:
-            self.client = Client(address, timeout=10, set_as_default=False)
+            self.client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
             raise ParameterError(f"scheduler={address!r} can't be reached: {error}") from None
         self.jobs = MOST_TASKS  # the scheduler hands them out as workers come and go

@@ -20,7 +20,8 @@ from mlops_lib.params import Q2, ParameterError, Q1a, Q1b
 from mlops_lib.record import Record
 from mlops_lib.run import Performed
 
-KILLS = 10
+KILLS = 6
+RUNS = 24  # more than are done before the last kill
 # The mlops command with its runs in another folder; it heeds an interrupt, which shells keep from
 # what they start in the background, tests included.
 RUNNER = (
@@ -82,7 +83,7 @@ def outcome_of(made: Record):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """Return what every tiny run gives when nothing disturbs it, by its slug."""
-    slots = places(tmp_path_factory.mktemp("undisturbed"), 60)
+    slots = places(tmp_path_factory.mktemp("undisturbed"), RUNS)
     outcomes = list(grid.execute_all(slots, Options(jobs=2)))
     assert all(outcome.error is None for outcome in outcomes)
     return {outcome.slot.run.slug: outcome_of(outcome.record) for outcome in outcomes}
@@ -224,8 +225,8 @@ def test_fail_fast_starts_nothing_more(tmp_path, recorder):
 def test_a_run_that_takes_too_long_is_ended(tmp_path):
     runs = [suite.Run("q1a", Q1a(dataset="digits", epochs=10_000)), *tiny(1)]
     slots = run.slots("slow", runs, tmp_path)
-    late, good = grid.execute_all(slots, Options(timeout=15))
-    assert late.error == "stopped after 15 s (--timeout)"
+    late, good = grid.execute_all(slots, Options(timeout=10))
+    assert late.error == "stopped after 10 s (--timeout)"
     assert late.slot.status() == "failed"
     assert good.record is not None
 
@@ -239,8 +240,8 @@ def test_suites_share_their_runs(tmp_path):
 
 def test_a_killed_runner_leaves_no_process_and_costs_nothing_that_was_done(tmp_path, undisturbed):
     chance = random.Random(0)
-    file = written(tmp_path / "tiny.yaml", 30)
-    slots = places(tmp_path / "runs", 30)
+    file = written(tmp_path / "tiny.yaml", RUNS)
+    slots = places(tmp_path / "runs", RUNS)
     done = {}
     for number in range(KILLS):
         runner = start(tmp_path / "runs", "run", file, "--jobs", "2")
@@ -305,7 +306,7 @@ def test_a_killed_runner_ends_the_server_that_is_still_importing(tmp_path):
 
 def test_a_killed_kernel_costs_its_run_alone(tmp_path, undisturbed):
     chance = random.Random(0)
-    slots = places(tmp_path, 12)
+    slots = places(tmp_path, 8)
     finished = threading.Event()
 
     def kill_kernels():
@@ -334,7 +335,7 @@ def test_an_interrupted_runner_says_how_to_go_on(tmp_path):
         pass
     children = psutil.Process(runner.pid).children(recursive=True)
     runner.send_signal(signal.SIGINT)
-    assert runner.wait(timeout=20) == 130
+    assert runner.wait(timeout=60) == 130  # on a busy machine, the kernel's server still imports
     assert "run it again to go on" in runner.stdout.read()
     assert_gone(children)
 
@@ -348,12 +349,12 @@ def test_a_run_that_another_suite_records_meanwhile_is_not_repeated(tmp_path):
 
 
 def test_two_runners_share_a_suite(tmp_path, undisturbed):
-    file = written(tmp_path / "tiny.yaml", 6)
+    file = written(tmp_path / "tiny.yaml", 4)
     runners = [start(tmp_path / "runs", "run", file) for _ in range(2)]
     texts = [runner.communicate(timeout=120)[0] for runner in runners]
     assert [runner.returncode for runner in runners] == [0, 0], texts
-    assert sum(text.count(" s in all") for text in texts) == 6
-    assert_all_done(places(tmp_path / "runs", 6), undisturbed)
+    assert sum(text.count(" s in all") for text in texts) == 4
+    assert_all_done(places(tmp_path / "runs", 4), undisturbed)
 
 
 def test_workers_of_a_cluster_give_the_same_records(tmp_path, undisturbed):
@@ -363,7 +364,7 @@ def test_workers_of_a_cluster_give_the_same_records(tmp_path, undisturbed):
     over = threading.Event()
     killed, all_slots = [], []
     with (
-        LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
 
@@ -377,7 +378,7 @@ def test_workers_of_a_cluster_give_the_same_records(tmp_path, undisturbed):
         killer.start()
         how = Options(jobs=64, scheduler=cluster.scheduler_address)
         while not all_slots or len(killed) < KILLS:
-            slots = places(tmp_path / str(len(all_slots)), 10 if all_slots else 60)
+            slots = places(tmp_path / str(len(all_slots)), 10 if all_slots else RUNS)
             all_slots.append(slots)
             assert len(list(grid.execute_all(slots, how))) == len(slots)
         over.set()
@@ -427,7 +428,8 @@ def test_an_interrupt_ends_the_wait_for_a_worker(tmp_path):
         assert runner.wait(timeout=20) == 130
 
 
-def test_a_scheduler_that_does_not_answer_is_named(tmp_path):
+def test_a_scheduler_that_does_not_answer_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(grid, "CONNECT_SECONDS", 1)
     with pytest.raises(ParameterError, match=r"scheduler='tcp://127.0.0.1:9'"):
         list(grid.execute_all(places(tmp_path, 1), Options(scheduler="tcp://127.0.0.1:9")))
 
@@ -435,11 +437,11 @@ def test_a_scheduler_that_does_not_answer_is_named(tmp_path):
 def test_a_full_disk_is_said_and_what_was_done_stays(tmp_path, undisturbed):
     small = tmp_path / "small"
     small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", small])
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", small])
     if mounted.returncode:
         pytest.skip("a small file system can't be mounted here")
     try:
-        slots = places(small, 12)
+        slots = places(small, 5)
         outcomes = list(grid.execute_all(slots))
         full = [outcome for outcome in outcomes if outcome.error]
         good = [outcome.slot for outcome in outcomes if not outcome.error]
