@@ -92,9 +92,15 @@ def run(suite: str, **options) -> None:
     console = Console()
     with RunDisplay(len(waiting), console) as display:
         how = grid.Options(
-            again, options["jobs"], options["retries"], options["timeout"],
-            not options["keep_going"], options["scheduler"], display.start, display.output,
-        )  # fmt: skip
+            again=again,
+            jobs=options["jobs"],
+            retries=options["retries"],
+            timeout=options["timeout"],
+            fail_fast=not options["keep_going"],
+            scheduler=options["scheduler"],
+            on_start=display.start,
+            on_output=display.output,
+        )
         done = 0
         try:
             for outcome in grid.execute_all(waiting, how):

@@ -7,6 +7,7 @@ only the runs that it was executing, and those resume from their last checkpoint
 
 from __future__ import annotations
 
+import os
 import queue
 import statistics
 import tempfile
@@ -27,7 +28,8 @@ from mlops_lib.record import Record, RecordError
 from mlops_lib.run import UNFINISHED, Performed, Slot, Status, Task
 
 BENCHMARK = "q2"  # has the machine for itself
-ALONE = Path(tempfile.gettempdir(), "mlops-alone.lock")  # held by what does, of all users
+# Held by what does. A lock for each user: they may not open each other's files there.
+ALONE = Path(tempfile.gettempdir(), f"mlops-alone-{getattr(os, 'getuid', int)()}.lock")
 POLL_SECONDS = 0.5
 CONNECT_SECONDS = 10
 MOST_TASKS = 64  # at the scheduler at a time
@@ -43,7 +45,7 @@ class Outcome:
     error: str | None = None
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Options:
     """How to execute a suite."""
 
@@ -208,7 +210,7 @@ def _unless_done(slot: Slot, here: Site, options: Options, patient: bool) -> Out
     timeout = POLL_SECONDS if patient else 0
     lock = alone = FileLock(slot.lock)  # a lock may be taken twice
     if slot.run.template == BENCHMARK and not options.scheduler:
-        alone = FileLock(ALONE, mode=0o666)
+        alone = FileLock(ALONE)
     try:
         slot.lock.parent.mkdir(parents=True, exist_ok=True)
         while not options.stop.is_set():

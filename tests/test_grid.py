@@ -20,8 +20,8 @@ from mlops_lib.params import Q2, ParameterError, Q1a, Q1b
 from mlops_lib.record import Record
 from mlops_lib.run import Performed
 
-KILLS = 6
-RUNS = 24  # more than are done before the last kill
+KILLS = 10
+RUNS = 30  # more than are done before the last kill
 # The mlops command with its runs in another folder; it heeds an interrupt, which shells keep from
 # what they start in the background, tests included.
 RUNNER = (
@@ -364,7 +364,7 @@ def test_workers_of_a_cluster_give_the_same_records(tmp_path, undisturbed):
     over = threading.Event()
     killed, all_slots = [], []
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
 
@@ -401,7 +401,7 @@ def test_an_interrupt_ends_the_kernels_of_workers(tmp_path):
     file.write_text(
         f"description: long\ngrids: [{{template: q1a, fixed: {fixed}, grid: {{seed: [0, 1]}}}}]"
     )
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=None) as cluster:
         workers = [psutil.Process(nanny.pid) for nanny in cluster.workers.values()]
         address = cluster.scheduler_address
         runner = start(tmp_path / "runs", "run", file, "--jobs", 2, "--scheduler", address)
