@@ -9,16 +9,20 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import HTML, Markdown
 
-from mlops_lib import layouts, run, suite, tables
+from mlops_lib import layouts, record, run, suite, tables
 from mlops_lib.params import changed
 from mlops_lib.record import Record
 
 
 def failures(folder: Path | None = None) -> pd.DataFrame:
-    """Return the notebooks without a record: columns run, error, command (what repeats it)."""
+    """Return the notebooks without a sound record: columns run, error, command (to repeat it)."""
     rows = []
+    _, damaged = tables.sound_and_damaged(folder)
     for path in sorted((folder or tables.RUNS).glob("*/*/*.ipynb")):
-        if not path.with_suffix(".json").exists():
+        recorded = path.with_suffix(".json")
+        if recorded in damaged:
+            rows.append((failure(path)[0], damaged[recorded], command(path)))
+        elif not recorded.exists():
             title, error = failure(path)
             rows.append((title, error, command(path)))
     return pd.DataFrame(rows, columns=["run", "error", "command"])
@@ -28,7 +32,7 @@ def failures_page() -> HTML | Markdown:
     """Return the failed runs as a page shows them; their notebooks hold the tracebacks."""
     failed = failures()
     if failed.empty:
-        return Markdown("None: every notebook that is there has its record.")
+        return Markdown("None: every notebook that is there has its record, which can be read.")
     return layouts.page(failed.set_index("run"))
 
 
@@ -38,6 +42,7 @@ def failure(notebook: Path) -> tuple[str, str]:
         content = json.loads(notebook.read_text(encoding="utf-8"))
         title = "".join(run.heading(content)["source"]).partition("\n")[0].removeprefix("# ")
         outputs = [output for cell in content["cells"] for output in cell.get("outputs", ())]
+        noted = content["metadata"].get(run.ERROR)
     except (
         OSError,
         ValueError,
@@ -49,9 +54,21 @@ def failure(notebook: Path) -> tuple[str, str]:
     ):
         return notebook.stem, "the notebook can't be read"
     errors = [output for output in outputs if output.get("output_type") == "error"]
+    if noted:
+        return title, str(noted).partition("\n")[0]
     if not errors:
         return title, "the kernel ended before the notebook did"
     return title, f"{errors[0].get('ename')}: {errors[0].get('evalue')}"
+
+
+def problem(slot: run.Slot) -> str:
+    """Say why a run that was executed is not done."""
+    if slot.record.exists():
+        try:
+            record.read(slot.record)
+        except record.RecordError as error:
+            return str(error)
+    return failure(slot.notebook)[1]
 
 
 def command(notebook: Path, asked: str | None = None) -> str:

@@ -13,8 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from mlops_lib.hardware import cores
 from mlops_lib.params import Q1a
 
+LOADERS = 4  # processes that bring images to a GPU, where there are cores for them
 Batch = tuple[torch.Tensor, torch.Tensor]  # images, float (B, C, S, S), and labels, int64 (B,)
 
 
@@ -111,7 +113,10 @@ class Loader(Resident):
         **options,
     ) -> None:
         super().__init__(images, labels, prepare, device=torch.device("cpu"), **options)
-        self.device, self.pin_memory = device, pin_memory and device.type == "cuda"
+        cuda = device.type == "cuda"
+        self.device, self.pin_memory = device, pin_memory and cuda
+        # On a CPU, processes that bring images would take the cores that compute.
+        self.workers = min(LOADERS, len(cores()) - 1) if cuda else 0
 
     def shuffled(self, epoch: int) -> Iterator[tuple[torch.Tensor, ...]]:
         batches = [chunk.tolist() for chunk in order(len(self), self.batch_size, self.seed, epoch)]
@@ -127,7 +132,8 @@ class Loader(Resident):
 
     def _load(self, **how) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         dataset = TensorDataset(self.images, self.labels)
-        for stored in DataLoader(dataset, pin_memory=self.pin_memory, **how):
+        how |= {"pin_memory": self.pin_memory, "num_workers": self.workers}
+        for stored in DataLoader(dataset, **how):
             yield tuple(part.to(self.device, non_blocking=True) for part in stored)
 
 

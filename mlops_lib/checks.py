@@ -99,8 +99,7 @@ def _judged(
     effect = "" if math.isnan(s.effect) else f", effect size {s.effect:.2f}"
     brief = f"{what}: ahead in {s.wins} of {s.n} pairs{published}, behind in {s.losses}"
     says = (
-        f"{brief}; mean difference {s.mean:+.2f} {unit}{interval}{effect}, "
-        f"p = {s.p:.3g} (Wilcoxon)"
+        f"{brief}; mean difference {s.mean:+.2f} {unit}{interval}{effect}, p = {s.p:.3g} (Wilcoxon)"
     )
     return Evidence(verdict, says, () if verdict == UNKNOWN else (s.p,), brief)
 

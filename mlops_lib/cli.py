@@ -75,6 +75,9 @@ def run(suite: str, **options) -> None:
 
     slots = runner.where(_slots(suite, options["scheduler"] is not None), options["where"])
     slots = runner.only(slots, options["only"])
+    for slot in slots:
+        if not options["dry_run"] and slot.restore():
+            click.echo(f"{slot.record} could not be read: written anew from its notebook")
     again = runner.FAILED if options["only_failed"] else runner.UNFINISHED
     again |= runner.STALE if options["stale"] else frozenset()
     again |= runner.DONE if options["again"] else frozenset()
@@ -119,14 +122,15 @@ def run(suite: str, **options) -> None:
 @main.command()
 @click.argument("suite")
 def status(suite: str) -> None:
-    """List the runs of SUITE: done, stale (the template has changed since), failed or missing."""
+    """List the runs of SUITE: done, stale (the template has changed since), failed, missing, or
+    damaged (the record can't be read)."""
     from mlops_lib import again
 
     for slot in _slots(suite):
         status = slot.status()
         click.echo(f"{status:8} {slot.title} ({slot.run.template}/{slot.run.slug})")
-        if status == "failed":
-            click.echo(f"         {again.failure(slot.notebook)[1]}")
+        if status in ("failed", "damaged"):
+            click.echo(f"         {again.problem(slot)}")
             click.echo(f"         {again.command(slot.notebook, suite)}")
 
 
@@ -136,7 +140,7 @@ def status(suite: str) -> None:
               help="Print it to a PDF file instead (needs Chromium).")  # fmt: skip
 def report(suite: str | None, pdf: Path | None) -> None:
     """Build the book from the records that are there; end with the path of its first page."""
-    from mlops_lib import book
+    from mlops_lib import book, tables
     from mlops_lib.console import result_line
 
     if pdf:
@@ -145,6 +149,8 @@ def report(suite: str | None, pdf: Path | None) -> None:
         return
     slots = _slots(suite) if suite else []
     index = book.build(click.echo)
+    for error in tables.sound_and_damaged()[1].values():
+        click.echo(f"left out: {error}")
     for slot in slots:
         found = slot.read()
         click.echo(result_line(slot, found) if found else f"not run: {slot.title}")
@@ -162,7 +168,8 @@ def compare(first: Path, second: Path, page: Path | None) -> None:
 
     runs = record.read(first), record.read(second)
     if page is None:
-        click.echo(tables.compare(*runs).to_string())
+        table = tables.compare(*runs)
+        click.echo("the runs do not differ" if table.empty else table.to_string())
         return
     from mlops_lib import comparison
 

@@ -27,6 +27,7 @@ LOG_EVERY_SECONDS = 10
 REASONS: dict[Status, str] = {
     "missing": "not run yet",
     "failed": "failed the last time",
+    "damaged": "its record can't be read",
     "stale": "its template has changed since",
     "done": "recorded",
 }

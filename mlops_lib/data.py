@@ -50,6 +50,8 @@ DEBIAN_PACKAGE = {"fashion_mnist": "dataset-fashion-mnist"}
 # The same datasets as classes of torchvision, which knows their mirrors.
 TORCHVISION_CLASS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
 
+TRAINING_IMAGES = dict.fromkeys(TORCHVISION_CLASS, 49_000) | {"digits": 1257}  # of `split`
+
 OWN = [name for name in get_args(Dataset) if name not in (*TORCHVISION_CLASS, "digits")]
 
 CLASS_NAMES = {
@@ -106,10 +108,12 @@ def split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.nda
     """Split into 70 % training, 10 % validation and 20 % test, the same share of every class.
 
     `labels` is int (N,). Returns three sorted index arrays, together a permutation of N.
-    Raises DataError where a class has too few images.
+    Raises DataError where a class has too few images, ParameterError for a negative seed.
     """
     from sklearn.model_selection import train_test_split
 
+    if not 0 <= seed < 2**32:
+        raise ParameterError(f"seed={seed} is not allowed: use 0 to {2**32 - 1}")
     try:
         rest, test = train_test_split(
             np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=seed
@@ -134,9 +138,7 @@ def subset(train: np.ndarray, labels: np.ndarray, train_size: int | None, seed: 
     if train_size is None or train_size == len(train):
         return train
     if train_size > len(train):
-        raise ParameterError(
-            f"train_size={train_size} is not allowed: the training split holds {len(train)} images"
-        )
+        raise _too_many(train_size, len(train))
     classes = len(np.unique(labels))
     if train_size > len(train) - classes:
         raise ParameterError(
@@ -153,6 +155,19 @@ def subset(train: np.ndarray, labels: np.ndarray, train_size: int | None, seed: 
             f"train_size={train_size} images can't be chosen by class, there are too few: {error}"
         ) from None
     return np.sort(chosen)
+
+
+def check(name: str, train_size: int | None) -> None:
+    """Raise ParameterError where a dataset of a known size has fewer training images than asked."""
+    held = TRAINING_IMAGES.get(name)
+    if train_size and held and train_size > held:
+        raise _too_many(train_size, held)
+
+
+def _too_many(train_size: int, held: int) -> ParameterError:
+    return ParameterError(
+        f"train_size={train_size} is not allowed: the training split holds {held} images"
+    )
 
 
 def features(images: np.ndarray) -> np.ndarray:

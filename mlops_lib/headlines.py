@@ -51,9 +51,8 @@ def _best_resnet(runs: pd.DataFrame, dataset: str) -> str:
     others = f"; within chance of it: {'; '.join(tied)}" if tied else ""
     models = ", ".join(map(tables.title, whole["model"].unique())) if len(whole) else ""
     done = f"{len(whole)} of {len(tables.select(sources.report('A').q1a, dataset=dataset))}"
-    return (
-        f"{_best(here)}{others}. Run with all published epochs: {done} configurations"
-        + (models and f" ({models})")
+    return f"{_best(here)}{others}. Run with all published epochs: {done} configurations" + (
+        models and f" ({models})"
     )
 
 

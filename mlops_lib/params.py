@@ -30,6 +30,13 @@ Model = Literal["resnet18", "resnet50"]
 Optimizer = Literal["sgd", "adam"]
 
 MOST_REASONS = 3  # that one message gives
+BOUNDS = {
+    "minimum": "from",
+    "exclusiveMinimum": "above",
+    "maximum": "to",
+    "exclusiveMaximum": "below",
+}
+WORDS = {"null": "none", "boolean": "True or False", "string": "text", "object": "names and values"}
 
 
 class ParameterError(ValueError):
@@ -44,6 +51,11 @@ def _number(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("Input should be a number")
     return value
+
+
+def _digits(value: Any) -> Any:
+    """Take text of digits for the number that it is, as where numbers are allowed in a range."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else _number(value)
 
 
 def _switch(value: Any) -> Any:
@@ -140,7 +152,7 @@ class Q1a(Parameters):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: Seed = 0
     input_size: Annotated[int, Field(ge=28, le=224), NUMBER] = 28
-    in_channels: Literal[1, 3] = 1
+    in_channels: Annotated[Literal[1, 3], BeforeValidator(_digits)] = 1
     train_size: TrainSize | None = None
     input_pipeline: Literal["resident", "dataloader"] = "resident"
 
@@ -167,9 +179,10 @@ def shown(value: Any) -> str:
 
 def nearest(name: object, valid: list[str]) -> str:
     """`; did you mean 'x'?` for the valid name nearest to a mistyped one, else nothing."""
-    text = name[:100] if isinstance(name, str) else ""
-    match = difflib.get_close_matches(text, valid, n=1)
-    return f"; did you mean {match[0]!r}?" if match else ""
+    text = name[:100].lower() if isinstance(name, str) else ""
+    small = {option.lower(): option for option in valid}
+    match = difflib.get_close_matches(text, small, n=1)
+    return f"; did you mean {small[match[0]]!r}?" if match else ""
 
 
 def first_problem(error: ValidationError, *place: str) -> str:
@@ -177,8 +190,8 @@ def first_problem(error: ValidationError, *place: str) -> str:
     problem = error.errors()[0]
     key = ".".join(map(str, [*place, *problem["loc"]])) or "the file"
     key = key if key.isprintable() and len(key) <= 100 else shown(key)
-    allowed = problem["msg"].removeprefix("Value error, ")
-    return f"{key}={shown(problem['input'])} is not allowed: {allowed}"
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"{key}={shown(problem['input'])} is not allowed: {said}"
 
 
 def _sentence(cls: type[Parameters], error: ValidationError) -> str:
@@ -197,10 +210,35 @@ def _reason(cls: type[Parameters], problem: ErrorDetails) -> str:
             f"{title}={shown(value)}: {cls.__name__.lower()} has no parameter {shown(name)}, "
             f"only {', '.join(valid)}{nearest(name, valid)}"
         )
-    allowed = problem["msg"].removeprefix("Value error, ")
-    allowed = allowed[0].lower() + allowed[1:]
+    said = problem["msg"].removeprefix("Value error, ")
+    said = said[0].lower() + said[1:]
+    if problem["type"] != "literal_error":  # that names all there are
+        said += f" ({allowed(cls.model_json_schema()['properties'][name])})"
     options = [str(option) for option in get_args(cls.model_fields[name].annotation)]
-    return f"{name}={shown(value)} is not allowed: {allowed}{nearest(value, options)}"
+    return f"{name}={shown(value)} is not allowed: {said}{nearest(value, options)}"
+
+
+def allowed(schema: dict[str, Any]) -> str:
+    """Say in words which values a piece of JSON Schema allows."""
+    if "enum" in schema:
+        return ", ".join(map(str, schema["enum"]))
+    if "const" in schema:
+        return str(schema["const"])
+    if "anyOf" in schema:
+        return " or ".join(map(allowed, schema["anyOf"]))
+    if "$ref" in schema:
+        return "fields of its own"
+    if schema.get("type") == "array":
+        return f"list of: {allowed(schema['items'])}"
+    if schema.get("type") in ("integer", "number"):
+        return _range(schema)
+    return WORDS[schema["type"]]
+
+
+def _range(schema: dict[str, Any]) -> str:
+    """Say between which bounds a number lies."""
+    bounds = [f"{word} {schema[name]:,}" for name, word in BOUNDS.items() if name in schema]
+    return " ".join([schema["type"], *bounds])
 
 
 def changed(template: str, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mlops_lib import checkpoint, hardware, svm
+from mlops_lib import checkpoint, data, hardware, svm
 from mlops_lib.params import TEMPLATES, Parameters, first_problem
 from mlops_lib.schema import RESULTS, Machine
 
@@ -102,8 +102,11 @@ def key(parameters: Parameters, template: str) -> str:
 @lru_cache
 def _code(path: Path, changed: int) -> tuple[str, ...]:
     """Return a template's code cells; read once for all runs, until the file is `changed`."""
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return tuple("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        return tuple("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    except (ValueError, LookupError, TypeError) as error:
+        raise RecordError(f"the template {path} can't be read: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,8 @@ def begin(template: Template, namespace: dict[str, Any]) -> Begun:
 
 
 def check(parameters: Parameters) -> None:
-    """Raise ParameterError where a run needs what this machine lacks."""
+    """Raise ParameterError where a run needs what its dataset or this machine lacks."""
+    data.check(getattr(parameters, "dataset", ""), getattr(parameters, "train_size", None))
     hardware.check(getattr(parameters, "device", "cpu"))
     svm.check(getattr(parameters, "backend", "auto"))
 

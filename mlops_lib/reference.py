@@ -11,17 +11,9 @@ import pandas as pd
 from papermill.inspection import inspect_notebook
 from pydantic import BaseModel, Field, TypeAdapter, create_model
 
-from mlops_lib.params import TEMPLATES
+from mlops_lib.params import TEMPLATES, allowed
 from mlops_lib.record import Record, template_path
 from mlops_lib.schema import RESULTS, Machine
-
-BOUNDS = {
-    "minimum": "from",
-    "exclusiveMinimum": "above",
-    "maximum": "to",
-    "exclusiveMaximum": "below",
-}
-WORDS = {"null": "none", "boolean": "True or False", "string": "text", "object": "names and values"}
 
 
 def parameters(template: str) -> pd.DataFrame:
@@ -76,26 +68,3 @@ def record_schema() -> dict[str, Any]:
         kinds.append(create_model(f"Record_{template}", **named))
     record: Any = Annotated[functools.reduce(operator.or_, kinds), Field(discriminator="template")]
     return TypeAdapter[Any](record).json_schema()
-
-
-def allowed(schema: dict[str, Any]) -> str:
-    """Say in words which values a piece of JSON Schema allows."""
-    if "enum" in schema:
-        return ", ".join(map(str, schema["enum"]))
-    if "const" in schema:
-        return str(schema["const"])
-    if "anyOf" in schema:
-        return " or ".join(map(allowed, schema["anyOf"]))
-    if "$ref" in schema:
-        return "fields of its own"
-    if schema.get("type") == "array":
-        return f"list of: {allowed(schema['items'])}"
-    if schema.get("type") in ("integer", "number"):
-        return _range(schema)
-    return WORDS[schema["type"]]
-
-
-def _range(schema: dict[str, Any]) -> str:
-    """Say between which bounds a number lies."""
-    bounds = [f"{word} {schema[name]:,}" for name, word in BOUNDS.items() if name in schema]
-    return " ".join([schema["type"], *bounds])

@@ -32,7 +32,8 @@ def build(
 
     The network maps float (N, in_channels, input_size, input_size) to logits
     (N, num_classes); its `state_dict` has torchvision's names and shapes.
-    Raises ValueError for a model that is not among the parameters', or a size outside 28..224.
+    Raises ValueError for a model that is not among the parameters', a size outside 28..224, or no
+    channels or classes.
     """
     from torchvision.models import get_model
 
@@ -40,11 +41,14 @@ def build(
         raise ValueError(f"model={model!r} is not allowed: use {' or '.join(get_args(Model))}")
     if not 28 <= input_size <= 224:
         raise ValueError(f"input_size={input_size} is not allowed: use 28 to 224")
+    for name, number in (("in_channels", in_channels), ("num_classes", num_classes)):
+        if number < 1:
+            raise ValueError(f"{name}={number} is not allowed: use 1 or more")
     network = get_model(model, weights=None, num_classes=num_classes)
     convolutions = (pair for pair in network.named_modules() if isinstance(pair[1], nn.Conv2d))
-    name, first = next(convolutions)
+    place, first = next(convolutions)
     if in_channels != first.in_channels:
-        network.set_submodule(name, _with_inputs(first, in_channels))
+        network.set_submodule(place, _with_inputs(first, in_channels))
     return network
 
 

@@ -19,11 +19,12 @@ from mlops_lib.params import ParameterError, nearest
 from mlops_lib.record import BOOK, Record
 from mlops_lib.suite import Run
 
-Status = Literal["done", "stale", "failed", "missing"]
+Status = Literal["done", "stale", "failed", "missing", "damaged"]
 STALE: frozenset[Status] = frozenset({"stale"})
 FAILED: frozenset[Status] = frozenset({"failed"})
-UNFINISHED: frozenset[Status] = FAILED | {"missing"}
+UNFINISHED: frozenset[Status] = FAILED | {"missing", "damaged"}
 DONE: frozenset[Status] = STALE | {"done"}
+ERROR = "mlops_error"  # in a notebook's metadata: why the run failed
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,30 @@ class Slot:
             return None
 
     def status(self) -> Status:
-        """Say whether the run is done; stale: the template's code has changed since."""
+        """Say whether the run is done.
+
+        stale: the template's code has changed since. damaged: its record can't be read.
+        """
         found = self.read()
         if found is None:
+            if self.record.exists():
+                return "damaged"
             return "failed" if self.notebook.exists() else "missing"
         return "done" if found.key == self.key else "stale"
+
+    def restore(self) -> bool:
+        """Write a damaged record anew from its notebook, which holds it too; say whether it was."""
+        if self.status() != "damaged":
+            return False
+        try:
+            made = record.read(self.notebook)
+        except record.RecordError:
+            return False
+        asked = self.run.parameters.model_dump(mode="json")
+        if (made.template, made.parameters) != (self.run.template, asked):
+            return False
+        record.write(made, self.record)
+        return True
 
 
 def slots(suite: str, runs: Iterable[Run], folder: Path | None = None) -> list[Slot]:
@@ -214,7 +234,7 @@ def perform(
         if error and late.is_set():
             error = f"stopped after {task.timeout:g} s (--timeout)"
         if target.exists():
-            executed = _tidy(target.read_text(encoding="utf-8"), task)
+            executed = _tidy(target.read_text(encoding="utf-8"), task, error)
         else:
             executed = task.notebook
         return Performed(executed, error, time.perf_counter() - start)
@@ -240,8 +260,8 @@ def _alarm(seconds: float | None, late: threading.Event, kernel) -> Iterator[Non
         left.set()
 
 
-def _tidy(notebook: str, task: Task) -> str:
-    """Title the page after the run, take this machine's paths out, and save room.
+def _tidy(notebook: str, task: Task, error: str | None) -> str:
+    """Title the page after the run, note its error, take this machine's paths out, and save room.
 
     HTML is stored as one string: as a list of its lines, a long table takes twice the room.
     """
@@ -252,6 +272,8 @@ def _tidy(notebook: str, task: Task) -> str:
     )
     content["metadata"]["papermill"]["input_path"] = f"book/{task.template}.ipynb"
     content["metadata"]["papermill"]["output_path"] = "run.ipynb"
+    if error:
+        content["metadata"][ERROR] = error
     for cell in content["cells"]:
         for output in cell.get("outputs", ()):
             if isinstance(data := output.get("data", {}).get("text/html"), list):
@@ -290,8 +312,7 @@ def keep(slot: Slot, performed: Performed, key: str) -> Record | None:
 
 
 def _keep_failed(slot: Slot, notebook: str) -> None:
-    if slot.read() is None:
-        slot.record.unlink(missing_ok=True)
+    if not slot.record.exists():
         record.write_text(notebook, slot.notebook)
 
 

@@ -142,8 +142,8 @@ def fit(
 
     The kernels are `exp(-gamma |x - y|²)` for `rbf`, `(gamma x·y)^degree` for `poly`; gamma is
     a number, `scale` (1 / (d · variance)) or `auto` (1 / d).
-    Returns an estimator with `.predict(features)`. Raises ValueError for another kernel or backend,
-    ParameterError for one that is not installed.
+    Returns an estimator with `.predict(features)`, int (n,). Raises ValueError for another kernel
+    or backend and for numbers of 0 or less, ParameterError for a backend that is not installed.
     """
     for name, value, allowed in (
         ("kernel", kernel, ("poly", "rbf")),
@@ -151,6 +151,9 @@ def fit(
     ):
         if value not in allowed:
             raise ValueError(f"{name}={value!r} is not allowed: use {' or '.join(allowed)}")
+    for name, number in (("C", C), ("degree", degree), ("gamma", gamma)):
+        if not isinstance(number, str) and not number > 0:
+            raise ValueError(f"{name}={number!r} is not allowed: use a number above 0")
     check(backend)
     estimator = classifier(backend)(kernel=kernel, C=C, degree=degree, gamma=gamma, cache_size=1000)
     return BlockSVC(estimator.fit(features, labels), kernel, degree)

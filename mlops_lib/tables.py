@@ -69,13 +69,21 @@ def records(folder: Path | None = None) -> dict[Path, Record]:
 
     A file that is damaged or foreign is left out with a warning that names it.
     """
-    found = {}
+    found, damaged = sound_and_damaged(folder)
+    for error in damaged.values():
+        warnings.warn(f"left out: {error}", stacklevel=2)
+    return found
+
+
+def sound_and_damaged(folder: Path | None = None) -> tuple[dict[Path, Record], dict[Path, str]]:
+    """Return the records below a folder by their paths, and what is wrong with the other files."""
+    found, damaged = {}, {}
     for path in sorted((folder or RUNS).glob("*/*/*.json")):
         try:
             found[path] = record.read(path)
         except record.RecordError as error:
-            warnings.warn(f"left out: {error}", stacklevel=2)
-    return found
+            damaged[path] = str(error)
+    return found, damaged
 
 
 def load(folder: Path | None = None) -> pd.DataFrame:
@@ -323,13 +331,16 @@ def search(rows: list[dict[str, Any]]) -> pd.DataFrame:
 def compare(first: Record, second: Record) -> pd.DataFrame:
     """Return the parameters, results and environment in which two runs differ."""
     sides = [
-        {
+        {"template": run.template}
+        | {
             f"{part}.{name}": value
             for part in ("parameters", "results", "environment")
             for name, value in getattr(run, part).items()
-            if not isinstance(value, list | dict) and name != "correct"
+            if name != "correct" and not (part == "results" and isinstance(value, list))
         }
         for run in (first, second)
     ]
+    # A value that the other run's template has not is shown as nothing.
     table = pd.DataFrame(sides, index=["first", "second"], dtype=object).T
-    return table[table["first"].ne(table["second"]) & table.notna().any(axis=1)]
+    table = table.astype(object).where(table.notna(), None)
+    return table[[a != b for a, b in table.to_numpy()]].fillna("")

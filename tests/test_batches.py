@@ -72,6 +72,17 @@ def test_images_are_normalised_and_scaled():
     assert x[0, 0, 0, -1] == 1.0
 
 
+def test_processes_that_bring_images_bring_the_same(small, monkeypatch):
+    loader, alone = make(small, "dataloader", seed=5), make(small, "dataloader", seed=5)
+    assert loader.workers == 0  # on a CPU
+    loader.workers = 1
+    pairs = zip(training(loader, 1), training(alone, 1), strict=True)
+    assert all(torch.equal(a, b) for one, other in pairs for a, b in zip(one, other, strict=True))
+    monkeypatch.setattr("mlops_lib.batches.cores", lambda: [0, 1, 2])
+    options = {"batch_size": 16, "device": torch.device("cuda")}
+    assert PIPELINES["dataloader"](*small, Preparation(0, 1), **options).workers == 2
+
+
 @pytest.mark.parametrize("pipeline", ["resident", "dataloader"])
 def test_parts_follow_the_parameters(small, pipeline):
     images, labels = small

@@ -206,7 +206,9 @@ def test_momentum_explains_a_report_where_its_signs_are_that_of_one(folder):
         total = sum(map(sum, run.results["confusion_matrix"]))
         again = run.model_copy(update={"parameters": run.parameters | {"momentum": 0.0}})
         record.write(again, path.with_stem(f"{path.stem}-0"))
-    assert "Report A: MNIST +0.40, FashionMNIST +0.50; neither momentum has gains of these" in said()
+    assert (
+        "Report A: MNIST +0.40, FashionMNIST +0.50; neither momentum has gains of these" in said()
+    )
     assert "these signs here: these runs don't explain it" in said()
     assert "Report B: MNIST -1.50, FashionMNIST -1.65; of the same signs here with both" in said()
     for path, run in tables.records(folder).items():

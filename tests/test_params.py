@@ -14,17 +14,19 @@ def test_defaults_are_valid():
         ("optimizer", "adm", "did you mean 'adam'"),
         ("dataset", "mnits", "did you mean 'mnist'"),
         ("model", "resnet19", "did you mean 'resnet18'"),
+        ("dataset", "MNIST", "did you mean 'mnist'"),
+        ("in_channels", True, "number"),
         ("lr", "abc", "valid number"),
         ("lr", 0, "greater than 0"),
         ("lr", float("inf"), "finite"),
         ("lr", True, "number"),
-        ("batch_size", 0, "greater than or equal to 2"),
+        ("batch_size", 0, "greater than or equal to 2 (integer from 2 to 100,000)"),
         ("batch_size", 2.5, "integer"),
         ("epochs", -1, "greater than or equal to 1"),
         ("momentum", 1.0, "less than 1"),
         ("input_size", 27, "greater than or equal to 28"),
         ("in_channels", 2, "1 or 3"),
-        ("train_size", 1, "greater than or equal to 100"),
+        ("train_size", 1, "greater than or equal to 100 (integer from 100 to 1,000,000 or none)"),
         ("seed", -1, "greater than or equal to 0"),
     ],
 )
@@ -45,6 +47,7 @@ def test_an_unknown_name_is_refused_with_the_nearest():
 def test_numbers_that_yaml_reads_as_text_are_taken():
     assert Q1a(lr="1e-3").lr == 1e-3
     assert Q1a(batch_size="16").batch_size == 16
+    assert Q1a(in_channels="3").in_channels == 3
 
 
 def test_lists_to_search_take_one_value_or_text_with_commas():

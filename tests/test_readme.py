@@ -198,7 +198,9 @@ def test_the_verdicts_of_our_runs_are_those_of_the_claims():
     }
     assert counts["A1"].groups() == ("7", "8")
     assert counts["A2"].groups() == ("1", "8") and "behind in 7;" in says["A2"]
-    (least, most) = re.findall(r"behind in all three seeds, by ([\d.]+) to ([\d.]+) points", words)[0]
+    (least, most) = re.findall(r"behind in all three seeds, by ([\d.]+) to ([\d.]+) points", words)[
+        0
+    ]
     pair = {"dataset": "mnist", "model": "resnet18", "batch_size": 32, "lr": 1e-3, "epochs": 5}
     sgd, adam = (
         tables.trained(tables.load(), optimizer=name, **pair).set_index("seed")["test_accuracy"]

@@ -41,6 +41,8 @@ def test_what_can_not_be_built_is_refused():
     for size in (27, 225):
         with pytest.raises(ValueError, match=f"input_size={size} is not allowed"):
             resnet.build("resnet18", input_size=size)
+    with pytest.raises(ValueError, match="num_classes=0 is not allowed: use 1 or more"):
+        resnet.build("resnet18", num_classes=0)
 
 
 def test_live_taps_worked_out_by_hand():

@@ -78,7 +78,25 @@ def test_a_damaged_record_counts_as_not_done(executed, tmp_path):
     slot.record.parent.mkdir()
     slot.record.write_text("{")
     slot.notebook.write_text("{}")
-    assert slot.status() == "failed"
+    assert slot.status() == "damaged"
+    assert not slot.restore()
+    run.keep(slot, run.Performed("{}", "made up", 0.0), slot.key)  # a failure leaves what is there
+    assert slot.record.read_text() == "{"
+
+
+def test_a_damaged_record_is_written_anew_from_its_notebook(executed, tmp_path):
+    done, made = executed["q1a"]
+    slot = run.Slot(done.run, tmp_path / "any")
+    slot.record.parent.mkdir(parents=True)
+    slot.notebook.write_text(done.notebook.read_text())
+    assert not slot.restore()  # there was none
+    slot.record.write_text("<<<<<<< HEAD")
+    (row,) = again.failures(tmp_path).itertuples()
+    assert row.run == slot.title and "can't be read" in row.error
+    assert "can't be read" in again.problem(slot)
+    assert slot.restore() and slot.status() == "done"
+    assert slot.read().results == made.results
+    assert again.failures(tmp_path).empty
 
 
 def test_a_run_that_fails_is_kept_and_leaves_the_others_alone(tmp_path, executed):

@@ -52,6 +52,8 @@ def test_what_can_not_be_scored_is_not_fitted(digits):
         svm.fit(features, labels, kernel="linear", C=1)
     with pytest.raises(ValueError, match="backend='libsmv' is not allowed"):
         svm.fit(features, labels, kernel="rbf", C=1, backend="libsmv")
+    with pytest.raises(ValueError, match="gamma=0 is not allowed: use a number above 0"):
+        svm.fit(features, labels, kernel="rbf", C=1, gamma=0)
 
 
 def test_decisions_beyond_single_precision_are_taken_in_double(digits):

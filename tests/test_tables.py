@@ -71,6 +71,12 @@ def test_two_runs_are_compared_by_what_differs():
     assert table.loc["parameters.lr"].tolist() == [0.1, 0.2]
     assert "results.test_accuracy" in table.index
     assert "parameters.dataset" not in table.index
+    assert tables.compare(make(), make()).empty
+    svms = tables.compare(make("q1b", gamma=["scale"]), make("q1b", gamma=["scale", 0.1]))
+    assert svms.loc["parameters.gamma"].tolist() == [["scale"], ["scale", 0.1]]
+    unlike = tables.compare(make(), make("q1b"))
+    assert unlike.loc["template"].tolist() == ["q1a", "q1b"]
+    assert unlike.loc["parameters.lr"].tolist() == [1e-3, ""]
 
 
 def test_the_best_candidate_comes_first():
