@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import sys
 from pathlib import Path
 
@@ -34,6 +35,13 @@ def main() -> None:
     """Run parameter grids of the study's notebooks, and build the book from their records."""
 
 
+def _finite(_: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    """Refuse `nan`, which lies in every range."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter(f"{value} is not in the range 0<x<=10000000.0.")
+    return value
+
+
 def _slots(suite: str, anywhere: bool = False):
     from mlops_lib import run
     from mlops_lib import suite as suites
@@ -61,7 +69,7 @@ def _slots(suite: str, anywhere: bool = False):
 @click.option("--retries", default=0, type=click.IntRange(0, 100), show_default=True,
               help="Further attempts at a run that fails.")  # fmt: skip
 @click.option("--timeout", type=click.FloatRange(0, 1e7, min_open=True), metavar="SECONDS",
-              help="End a run that takes longer.")  # fmt: skip
+              callback=_finite, help="End a run that takes longer.")  # fmt: skip
 @click.option("--keep-going/--fail-fast", default=True, show_default=True,
               help="After a run that fails, go on with the others or start no more.")  # fmt: skip
 @click.option("--scheduler", metavar="ADDRESS", help="Use the workers of this Dask scheduler.")

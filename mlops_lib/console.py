@@ -108,7 +108,8 @@ class RunDisplay:
         elif outcome.record:
             accuracy = accuracy_text(outcome.record.results)
             took = outcome.record.duration_seconds
-            self.say(f"{place}: test accuracy {accuracy} %, {took:.0f} s in all")
+            diverged = ", DIVERGED" if outcome.record.results.get("diverged") else ""
+            self.say(f"{place}: test accuracy {accuracy} %, {took:.0f} s in all{diverged}")
 
     def say(self, line: str) -> None:
         """Print a line above the bars, as it is."""

@@ -235,6 +235,7 @@ def _unless_done(slot: Slot, here: Site, options: Options, patient: bool) -> Out
 def _attempt(slot: Slot, here: Site, options: Options) -> Outcome:
     """Execute a run, again where it fails and that is asked for, and keep what came out."""
     options.on_start(slot)
+    run.check_place(slot)
     task = Task.of(slot, options.timeout)
     performed = here.perform(task, lambda text: options.on_output(slot, text))
     for attempt in range(options.retries):

@@ -24,6 +24,7 @@ STALE: frozenset[Status] = frozenset({"stale"})
 FAILED: frozenset[Status] = frozenset({"failed"})
 UNFINISHED: frozenset[Status] = FAILED | {"missing", "damaged"}
 DONE: frozenset[Status] = STALE | {"done"}
+NOTEBOOK_BYTES = 100_000  # about what an executed one and its record take
 ERROR = "mlops_error"  # in a notebook's metadata: why the run failed
 
 
@@ -284,6 +285,16 @@ def _tidy(notebook: str, task: Task, error: str | None) -> str:
 def heading(notebook: dict[str, Any]) -> dict[str, Any]:
     """Return the cell with the notebook's title; papermill puts a note above it on errors."""
     return next(cell for cell in notebook["cells"] if "".join(cell["source"]).startswith("# "))
+
+
+def check_place(slot: Slot) -> None:
+    """Raise OSError, before the work, where its notebook and record could not be written."""
+    slot.notebook.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=slot.notebook.parent) as file:
+            file.write(bytes(NOTEBOOK_BYTES))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(slot.notebook.parent)) from None
 
 
 def keep(slot: Slot, performed: Performed, key: str) -> Record | None:

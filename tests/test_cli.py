@@ -160,3 +160,9 @@ def test_compare_writes_a_page(mlops, smoke, tmp_path):
     done = mlops("compare", adam, sgd, "--html", str(file))
     assert done.output == f"{file} written\n"
     assert "parameters.optimizer" in file.read_text()
+
+
+def test_a_timeout_is_a_number(mlops):
+    done = mlops("run", "smoke", "--timeout", "nan", "--dry-run")
+    assert done.exit_code == 2
+    assert "nan is not in the range" in done.output

@@ -51,6 +51,14 @@ def test_a_failure_says_which_notebook_is_kept(shown, monkeypatch):
     assert "FAILED: ValueError: no [bold]; the notebook is kept: " in shown(False, failed)
 
 
+def test_a_diverged_training_is_marked(shown):
+    def diverged(slot, made):
+        results = made.results | {"diverged": True}
+        return Outcome(slot, record=made.model_copy(update={"results": results}))
+
+    assert shown(False, diverged).strip().endswith("s in all, DIVERGED")
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(None, "?"), (3.2, "3 s"), (150, "2 min"), (9000, "2.5 h")]
 )

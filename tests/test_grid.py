@@ -434,6 +434,15 @@ def test_a_scheduler_that_does_not_answer_is_named(tmp_path, monkeypatch):
         list(grid.execute_all(places(tmp_path, 1), Options(scheduler="tcp://127.0.0.1:9")))
 
 
+def test_a_folder_that_can_not_be_written_is_said_before_the_work(tmp_path, recorder):
+    (slot,) = places(tmp_path, 1)
+    slot.notebook.parent.parent.mkdir(parents=True)
+    slot.notebook.parent.touch()  # a file where the folder of its notebook should be
+    (outcome,) = grid.execute_all([slot])
+    assert str(slot.notebook.parent) in outcome.error
+    assert not recorder.tasks
+
+
 def test_a_full_disk_is_said_and_what_was_done_stays(tmp_path, undisturbed):
     small = tmp_path / "small"
     small.mkdir()
