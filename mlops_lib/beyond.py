@@ -236,4 +236,4 @@ def hardest(runs: pd.DataFrame, dataset: str, count: int = 20) -> Picture | Mark
     shown = data.split(labels, 0)[2][rows][:count]
     names = data.class_names(dataset)
     titles = [names[label] for label in labels[shown]]
-    return plots.image_grid(images[shown], titles, f"{about}; the first")
+    return plots.image_grid(images[shown], titles, f"The first {len(shown)} of {about}")

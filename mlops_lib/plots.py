@@ -23,7 +23,15 @@ from mlops_lib.layouts import MEASURED, MEASURED_ON_LESS
 
 sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
 plt.rcParams.update({"figure.dpi": 80, "figure.subplot.wspace": 0.3})
-SOURCES = ("report A", "report B", MEASURED, MEASURED_ON_LESS)
+BLUE, ORANGE = sns.color_palette()[:2]
+SOURCES: dict[str, dict[str, Any]] = {  # how they are drawn
+    "report A": {"color": BLUE, "marker": "o"},
+    "report B": {"color": ORANGE, "marker": "D"},
+    MEASURED: {"color": ".15", "marker": "s"},
+    MEASURED_ON_LESS: {"color": ".55", "marker": "s", "markerfacecolor": "white"},
+}
+SHOWN_BELOW = 2.0  # per cent: how far the accuracy axis of `cost` goes on below its lines
+ABOVE: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 2}  # legends
 COLOURS = 80  # of a picture: a third of the bytes, and no difference that one sees
 
 
@@ -51,21 +59,28 @@ def _picture(figure: Figure, alt: str) -> Picture:
     return Picture(figure, alt)
 
 
-def image_grid(images: np.ndarray, titles: Sequence[str], about: str, columns: int = 10) -> Picture:
-    """Show images, uint8 (n, H, W), each below its title."""
+def _mnist_first(table: pd.DataFrame) -> list[str]:
+    return sorted(table["dataset"].unique(), key=lambda name: (name != "MNIST", name))
+
+
+def image_grid(images: np.ndarray, titles: Sequence[str], about: str, columns: int = 5) -> Picture:
+    """Show images, uint8 (n, H, W), each below its title, all below what they are about."""
     rows = max(1, -(-len(images) // columns))
     height, width = images.shape[1:]
     cell_h, cell_w = 1.55 * height, 1.25 * width  # with room for the title
-    figure = plt.figure(figsize=(1.1 * columns, 1.36 * rows))
+    figure = plt.figure(figsize=(1.6 * columns, 1.98 * rows))
     axis = figure.add_axes((0, 0, 1, 1))
     for number, (image, text) in enumerate(zip(images, titles, strict=True)):
         row, column = divmod(number, columns)
         left, top = column * cell_w, row * cell_h
         extent = (left, left + width, top + height, top)
         axis.imshow(image, cmap="gray_r", vmin=0, vmax=255, extent=extent)
-        axis.text(left + width / 2, top - 0.06 * height, text, ha="center", va="bottom", fontsize=8)
+        axis.text(
+            left + width / 2, top - 0.06 * height, text, ha="center", va="bottom", fontsize=12
+        )
     axis.set(xlim=(0, columns * cell_w), ylim=(rows * cell_h - 0.4 * height, -0.5 * height))
     axis.axis("off")
+    axis.set_title(about, loc="left", fontsize=12)
     return _picture(figure, f"{about}: {'; '.join(titles) or 'none'}".replace("\n", " "))
 
 
@@ -114,11 +129,11 @@ def confusion(matrix: Any, names: Sequence[str]) -> Picture:
     axis.set(xlabel="predicted", ylabel="true")
     off = share - np.diag(share.diagonal())
     true, predicted = np.unravel_index(off.argmax(), off.shape)
-    alt = (
-        f"Confusion matrix. The most frequent mistake: {off.max():.1f} % of the images of "
-        f"{names[true]} are called {names[predicted]}"
+    worst = (
+        f"The most frequent mistake: {off.max():.1f} % of the images of {names[true]} are called "
+        f"{names[predicted]}"
     )
-    return _picture(figure, alt)
+    return _picture(figure, f"Confusion matrix. {worst if off.any() else 'No mistake'}")
 
 
 def mistakes(
@@ -166,17 +181,25 @@ def reports_and_measured(table: pd.DataFrame) -> Picture:
     Columns: dataset, model, configuration, source, accuracy, low, high (per cent).
     """
     sources = [name for name in SOURCES if name in set(table["source"])]
-    grid = sns.relplot(
-        table, x="accuracy", y="configuration", hue="source", style="source", col="model",
-        hue_order=sources, style_order=sources,
-        row="dataset", facet_kws={"sharex": False}, height=3.2, aspect=1.5, s=70,
-    )  # fmt: skip
-    measured = table[table["low"] < table["high"]]
+    rows = pd.unique(table["configuration"])
+    grid = sns.FacetGrid(
+        table, row="dataset", col="model", sharex=False, height=0.5 * (1 + len(rows)), aspect=1.25
+    )
     for facet, axis in grid.axes_dict.items():
-        here = measured[(measured["dataset"] == facet[0]) & (measured["model"] == facet[1])]
-        axis.hlines(here["configuration"], here["low"], here["high"], color=".3", zorder=0)
+        here = table[(table["dataset"] == facet[0]) & (table["model"] == facet[1])]
+        for number, source in enumerate(sources):
+            marks = here[here["source"] == source]
+            place = 0.27 * (min(number, 2) - 1)  # a configuration is measured whole or on less
+            y = pd.Index(rows).get_indexer(marks["configuration"]) + place
+            axis.plot(marks["accuracy"], y, label=source, linestyle="", **SOURCES[source])
+            axis.hlines(y, marks["low"], marks["high"], color=SOURCES[source]["color"], zorder=1)
+        axis.set(yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows) - 0.5, -0.5))
+        axis.grid(visible=False, axis="y")
+        for line in range(1, len(rows)):
+            axis.axhline(line - 0.5, color=".85", linewidth=1)
     grid.set_axis_labels("test accuracy (%)", "")
     grid.set_titles("{row_name}, {col_name}")
+    grid.figure.legend(*axis.get_legend_handles_labels(), **(ABOVE | {"ncols": 4}))
     alt = f"Accuracy by configuration: {', '.join(sources)}; the values are in the table above"
     return _picture(grid.figure, alt)
 
@@ -222,6 +245,7 @@ def growth(table: pd.DataFrame) -> Picture:
     grid = sns.relplot(
         long, x="images", y="value", hue="method", style="method", row="measure", col="dataset",
         kind="line", markers=True, height=2.6, aspect=1.6, facet_kws={"sharey": "row"},
+        col_order=_mnist_first(table),
     )  # fmt: skip
     grid.set(xscale="log")
     for (measure, _), axis in grid.axes_dict.items():
@@ -230,22 +254,35 @@ def growth(table: pd.DataFrame) -> Picture:
             axis.set_yscale("log")
     grid.set_titles("{col_name}")
     grid.set_axis_labels("training images")
+    sns.move_legend(grid, title=None, **ABOVE)
     return _picture(grid.figure, "Accuracy and time of SVM and ResNet-18 by training images")
 
 
 def cost(table: pd.DataFrame) -> Picture:
     """Show accuracy over training time, the runs that none beats in both joined by a line.
 
-    Columns dataset, method, machine (each has its line), seconds, accuracy, best.
+    Columns dataset, method, machine (each has its marks and line), seconds, accuracy, best. Runs
+    far below all lines are counted.
     """
+    machines = list(pd.unique(table["machine"]))
     grid = sns.relplot(
-        table, x="seconds", y="accuracy", hue="method", style="method", col="dataset", s=60,
-        height=3.2, aspect=1.3, facet_kws={"sharey": False},
+        table, x="seconds", y="accuracy", hue="method", style="machine", col="dataset", s=60,
+        style_order=machines, col_order=_mnist_first(table), height=3.2, aspect=1.3,
+        facet_kws={"sharey": False},
     )  # fmt: skip
     for dataset, axis in grid.axes_dict.items():
-        best = table[(table["dataset"] == dataset) & table["best"]].sort_values("seconds")
-        for _, front in best.groupby("machine"):
-            axis.plot(front["seconds"], front["accuracy"], color=".4", linewidth=1, zorder=0)
+        here = table[table["dataset"] == dataset]
+        best = here[here["best"]]
+        sns.lineplot(
+            best, x="seconds", y="accuracy", style="machine", style_order=machines, color=".4",
+            estimator=None, linewidth=1, zorder=0, legend=False, ax=axis,
+        )  # fmt: skip
+        lowest = best["accuracy"].min() - SHOWN_BELOW
+        below = here["accuracy"][here["accuracy"] < lowest]
+        if len(below):
+            axis.set_ylim(lowest, best["accuracy"].max() + 0.1 * SHOWN_BELOW)
+            text = f"{len(below)} more further down, to {below.min():.1f} %"
+            axis.text(0.98, 0.03, text, transform=axis.transAxes, ha="right", fontsize="small")
     grid.set(xscale="log")
     for axis in grid.axes.flat:  # times may lie within a factor of ten
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -253,4 +290,5 @@ def cost(table: pd.DataFrame) -> Picture:
         axis.xaxis.set_minor_formatter(NullFormatter())
     grid.set_axis_labels("training time (s)", "test accuracy (%)")
     grid.set_titles("{col_name}")
+    sns.move_legend(grid, **ABOVE)
     return _picture(grid.figure, "Accuracy over training time; the table below has the values")
