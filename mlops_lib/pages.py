@@ -24,7 +24,7 @@ from nbconvert.preprocessors.sanitize import SanitizeHTML
 from pydantic import BaseModel
 from sphinx.transforms import SphinxTransform
 
-from mlops_lib import again, layouts, record
+from mlops_lib import again, layouts, record, tables
 
 THEME: dict[str, list[str]] = {"navbar_persistent": []}  # the sidebar has the search box
 METADATA = {
@@ -122,7 +122,17 @@ def summarise(content: nbformat.NotebookNode, made: record.Record, path: Path) -
         plumbing = tags & {"parameters", "injected-parameters"}
         cell.metadata["tags"] = sorted(tags | {"remove-cell" if plumbing else "hide-input"})
     title = content.cells[0].source.partition("\n")[0]
-    content.cells[:1] = [nbformat.v4.new_markdown_cell(title), box]
+    heading = ", ".join(filter(None, [title, *_apart(made)]))
+    content.cells[:1] = [nbformat.v4.new_markdown_cell(heading), box]
+
+
+def _apart(made: record.Record) -> tuple[str, ...]:
+    """Return what tells a run from others of its title: settings, training images, device."""
+    candidates = len(made.results.get("search") or ())
+    asked = {**made.parameters, "template": made.template, "candidates": candidates}
+    size = made.parameters["train_size"]
+    device = tables.title(made.environment["device"])
+    return layouts.otherwise(asked), f"{size:,} images" if size else "", device
 
 
 def harmless(content: nbformat.NotebookNode) -> nbformat.NotebookNode:

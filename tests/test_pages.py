@@ -98,13 +98,21 @@ def test_a_run_page_begins_with_how_to_repeat_it():
     made = make("q1b", dataset="digits", C=(1.0, 5.0), environment={"device_name": "<script>"})
     pages.summarise(notebook, made, Path("runs/cpu/q1b/a.ipynb"))
     title, box, parameters, code = pages.harmless(notebook).cells
-    assert title.source == "# digits, SVM"
+    assert title.source == "# digits, SVM, C 1,5, CPU"
     shown = box.outputs[0].data["text/html"]
     assert "papermill book/q1b.ipynb out.ipynb -p dataset digits -p C 1.0,5.0</code>" in shown
     assert "<td>cpu</td>" in shown
     assert "<script>" not in shown
     assert "remove-cell" in parameters.metadata["tags"]
     assert code.metadata["tags"] == ["hide-input"]
+
+
+def test_runs_of_one_title_are_told_apart():
+    asked = {"template": "q1a", "epochs": 5, "seed": 2, "train_size": 3000}
+    apart = pages._apart(make(**asked, environment={"device": "cuda"}))
+    assert apart == ("epochs 5, seed 2", "3,000 images", "GPU")
+    searched = make("q1b", C=[1.0, 5.0], results={"search": [{"fit_seconds": 1.0}] * 2})
+    assert pages._apart(searched) == ("2 candidates", "", "CPU")
 
 
 def test_the_command_that_repeats_a_run_gives_its_parameters():
