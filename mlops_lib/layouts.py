@@ -33,29 +33,36 @@ from mlops_lib.tables import (
 
 CHANGES = ("input_size", "amp", "input_pipeline", "pin_memory")  # one at a time, by `ablations`
 MEASURED, MEASURED_ON_LESS = "measured here", "measured here on less"
-SPEEDS = ("epochs", "training (s)", "images/s", "GFLOPs", "share of peak")
+SPEEDS = ("epochs", "time (s)", "images/s", "GFLOPs", "share of peak")
 RUN_PAGES = "runs/"  # where the book has them
 LINK = re.compile(rf"\[([^\]]+)\]\(({RUN_PAGES}[^()]+)\)")
 LINK_SIGN = "↗"
+NUMBER = re.compile("<td>(?=[^A-Za-z<]+</td>)")  # a cell without words
+NOTHING = "–"  # in the other cells of a row that says `not run`
 
 
 def page(table: pd.DataFrame, wrap: bool = False) -> HTML:
     """Return a table as a page shows it: escaped, nothing cut off, a line for each part (`;`).
 
     A cell's `[text](runs/…)` is a link to a run's page. `wrap` lets long texts take several lines.
-    In the book, its columns sort by a click.
+    In the book, its columns sort by a click. The levels of an index become one column: the first,
+    which stays in sight where a table is wider than the screen.
     """
+    if table.index.nlevels > 1:
+        name = ", ".join(table.index.names).capitalize()
+        rows = [", ".join(map(str, levels)) for levels in table.index]
+        table = table.set_axis(pd.Index(rows, name=name))
     if not isinstance(table.index, pd.RangeIndex):
-        table = table.reset_index()
+        table = table.reset_index(col_level=-1)
     classes = "sortable wrapped" if wrap else "sortable"
     shown = table.map(_page_text).to_html(
         escape=False, border=0, justify="left", index=False, classes=classes
     )
-    return HTML(shown)
+    return HTML(NUMBER.sub('<td class="number">', shown))  # these stay on one line
 
 
 def _page_text(value: Any) -> str:
-    text = "<br>".join(map(html.escape, str(value).split("; ")))
+    text = "<br>\n".join(map(html.escape, str(value).split("; ")))
     return LINK.sub(r'<a href="\2.html">\1</a>', text)
 
 
@@ -71,10 +78,10 @@ def cell(runs: pd.DataFrame, published_epochs: int | None = None) -> str:
         return NOT_RUN
     text = interval_text(*accuracy_over_seeds(runs))
     if len(runs) > 1:
-        text += f", mean of {len(runs)} seeds"
+        text += f"; mean of {len(runs)} seeds"
+    links = [_link(run, LINK_SIGN) for run in runs.to_dict("records")]
     less = extent(runs.iloc[0], published_epochs)
-    links = " ".join(_link(run, LINK_SIGN) for run in runs.to_dict("records"))
-    return f"{text} {links}; {less}" if less else f"{text} {links}"
+    return " ".join([text, *links]) + "".join(f"; {part}" for part in less.split(", ") if part)
 
 
 def q1a(runs: pd.DataFrame) -> pd.DataFrame:
@@ -112,7 +119,7 @@ def told_text(told: float, here: pd.DataFrame, dataset: str) -> str:
 
 
 def q1b(runs: pd.DataFrame) -> pd.DataFrame:
-    """Lay out Q1(b): accuracy in per cent and fitting time in seconds, reports and measured."""
+    """Lay out Q1(b): accuracy in per cent, fitting time in seconds, what the best candidate is."""
     reports = published("q1b")
     rows = []
     for (dataset, kernel), _ in reports.groupby(["dataset", "kernel"], sort=False):
@@ -121,15 +128,20 @@ def q1b(runs: pd.DataFrame) -> pd.DataFrame:
             told = select(reports, dataset=dataset, kernel=kernel, report=report).iloc[0]
             row[f"Report {report}", "accuracy"] = f"{told['accuracy_pct']:.2f}"
             row[f"Report {report}", "fit (s)"] = f"{told['train_time_ms'] / 1000:.1f}"
-            row[f"Report {report}", "C"] = f"{told['C']:g}"
+            row[f"Report {report}", "best"] = _candidate(told)
         here = fullest(select(runs, template="q1b", dataset=dataset, kernel=kernel))
         row["Measured here", "accuracy"] = cell(here)
-        row["Measured here", "fit (s)"] = (
-            NOT_RUN if here.empty else _time_text(here.iloc[0].to_dict())
-        )
-        row["Measured here", "C"] = NOT_RUN if here.empty else f"{here['best_C'].iloc[0]:g}"
+        run = None if here.empty else here.iloc[0].to_dict()
+        row["Measured here", "fit (s)"] = _time_text(run) if run else NOTHING
+        row["Measured here", "best"] = _candidate(run, "best_") if run else NOTHING
         rows.append(row)
     return _two_level(rows, ["Dataset", "Kernel"])
+
+
+def _candidate(row: Any, prefix: str = "") -> str:
+    """Return `C 10; degree 3; gamma scale`: what is stated of an SVM's candidate."""
+    values = {name: row.get(prefix + name) for name in ("C", "degree", "gamma")}
+    return "; ".join(f"{name} {_value(value)}" for name, value in values.items() if pd.notna(value))
 
 
 def q2(runs: pd.DataFrame) -> pd.DataFrame:
@@ -142,7 +154,7 @@ def q2(runs: pd.DataFrame) -> pd.DataFrame:
         if told["report"] == "A":
             wanted |= {name: told[name] for name in ("batch_size", "optimizer", "lr")}
         here = fullest(select(runs, template="q2", dataset="fashion_mnist", **wanted))
-        missing = f"{NOT_RUN}: needs a GPU" if told["device"] == "cuda" else NOT_RUN
+        needs = ": needs a GPU" if told["device"] == "cuda" else ""
         rows.append(
             {
                 "Report": told["report"],
@@ -151,18 +163,18 @@ def q2(runs: pd.DataFrame) -> pd.DataFrame:
                 "Optimizer": NOT_STATED if pd.isna(told["optimizer"]) else title(told["optimizer"]),
                 "Image": f"{size}x{size}",
                 ("Published", "accuracy"): f"{told['accuracy_pct']:.2f}",
-                ("Published", "training (s)"): f"{told['train_time_ms'] / 1000:,.0f}",
+                ("Published", "time (s)"): f"{told['train_time_ms'] / 1000:,.0f}",
                 ("Published", "GFLOPs"): f"{told['gflops']:g}",
-                ("Measured here", "accuracy"): cell(here) if len(here) else missing,
-                **_measured_speed(here, missing),
+                ("Measured here", "accuracy"): cell(here) if len(here) else NOT_RUN + needs,
+                **_measured_speed(here),
             }
         )
     return _two_level(rows, ["Report", "Device", "Model", "Optimizer", "Image"])
 
 
-def _measured_speed(here: pd.DataFrame, missing: str) -> dict[tuple[str, str], str]:
+def _measured_speed(here: pd.DataFrame) -> dict[tuple[str, str], str]:
     if here.empty:
-        texts = dict.fromkeys(SPEEDS, missing)
+        texts = dict.fromkeys(SPEEDS, NOTHING)
     else:
         run = here.iloc[0].to_dict()
         values = (
@@ -185,7 +197,8 @@ def _two_level(rows: list[dict], index: list[str]) -> pd.DataFrame:
 def overview(runs: pd.DataFrame, template: str | None = None) -> HTML:
     """Return one row a run: what was run, on how much, accuracy, time, and the run's page."""
     columns = [
-        "Run", "Suite", "Training images", "Accuracy (%)", "Training (s)", "Otherwise", "Device",
+        "Run", "Suite", "Training images", "Accuracy (%)", "Training (s)", "Other settings",
+        "Device",
     ]  # fmt: skip
     rows = []
     for run in (select(runs, template=template) if template else runs).to_dict("records"):
@@ -199,7 +212,7 @@ def overview(runs: pd.DataFrame, template: str | None = None) -> HTML:
             run["device_name"],
         ]
         rows.append(dict(zip(columns, values, strict=True)))
-    return page(pd.DataFrame(rows or [dict.fromkeys(columns, NOT_RUN)]))
+    return page(pd.DataFrame(rows or [dict.fromkeys(columns, NOT_RUN)]), wrap=True)
 
 
 def otherwise(run: dict[str, Any]) -> str:
@@ -225,19 +238,22 @@ def _value(value: Any) -> str:
 
 
 def one_change(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return, side by side, the runs of Q1(a) that differ in one of `CHANGES` alone."""
-    here = select(runs, template="q1a")
-    columns = ["Changed", "Value", "Accuracy (%)", "Images a second"]
+    """Return, side by side, the runs of Q1(a) that differ in one of `CHANGES` alone.
+
+    With each goes the precision that it computed in, which follows from several parameters.
+    """
+    here = select(runs, template="q1a").fillna({"amp_dtype": NOT_STATED})
+    columns = ["Configuration", "Changed", "Precision", "Accuracy (%)", "Images/s"]
     rows = []
     for name in CHANGES if len(here) else ():
         others = [other for other in Q1a.model_fields if other != name]
         for _, alike in here.groupby(others, dropna=False, sort=False):
             values = alike.drop_duplicates(name).sort_values(name)
             for run in values.to_dict("records") if len(values) > 1 else ():
-                value = run[name]
                 rows.append([
-                    name,
-                    _value(value),
+                    f"{run['title']}, epochs {run['epochs']:.0f}",
+                    f"{name}; {_value(run[name])}",
+                    run.get("amp_dtype", NOT_STATED),
                     cell(pd.DataFrame([run])),
                     _timed(run, f"{run['images_per_second']:,.0f}"),
                 ])  # fmt: skip
