@@ -35,6 +35,7 @@ from mlops_lib.checks import (
     over_svms,
     svm_time,
 )
+from mlops_lib.sources import SOURCES
 
 
 @dataclass(frozen=True)
@@ -164,22 +165,23 @@ def judge(runs: pd.DataFrame) -> pd.DataFrame:
 def summary(judged: pd.DataFrame) -> pd.DataFrame:
     """Lay out the verdicts: a row for each claim, a column for each source."""
     wide = judged.pivot(index=["id", "claim"], columns="source", values="verdict")
-    wide = wide.reindex(columns=list(sources.SOURCES)).reset_index("claim").rename_axis(index="Id")
+    wide = wide.reindex(columns=list(SOURCES)).reset_index("claim").rename_axis(index="Id")
     order = [claim.id for claim in CLAIMS]
     return wide.rename(columns={"claim": "Claim"}).rename_axis(columns=None).loc[order]
 
 
 def judged_here(judged: pd.DataFrame) -> pd.DataFrame:
     """Lay out the claims that our runs can judge, with what they show in a line."""
-    ours = judged[(judged["source"] == sources.SOURCES[2]) & (judged["verdict"] != UNKNOWN)]
+    ours = judged[(judged["source"] == SOURCES[2]) & (judged["verdict"] != UNKNOWN)]
     table = summary(judged).loc[lambda rows: rows.index.isin(ours["id"])]
-    return table.assign(**{"What our runs show": ours.set_index("id")["brief"]})
+    table["What our runs show"] = ours.set_index("id")["brief"]
+    return table[["Claim", SOURCES[2], "What our runs show", *SOURCES[:2]]]
 
 
 def headline(judged: pd.DataFrame) -> str:
     """Say how many published claims hold, in our runs and in the tables of their reports."""
     judged = judged[judged["id"].str[0].isin(["A", "B"])]
-    ours = judged[judged["source"] == sources.SOURCES[2]]
+    ours = judged[judged["source"] == SOURCES[2]]
     own = judged[judged["source"] == "Report " + judged["id"].str[0]]
 
     def counts(rows: pd.DataFrame) -> str:

@@ -16,7 +16,6 @@ def overview(runs: pd.DataFrame) -> dict[str, str]:
     found = {"runs": str(len(runs))}
     for dataset in tables.PUBLISHED_EPOCHS:
         here = tables.select(runs, dataset=dataset)
-        found[f"best_resnet_{dataset}"] = _best_resnet(runs, dataset)
         found[f"best_svm_{dataset}"] = _best_svm(tables.select(here, template="q1b"))
     found["gpu_ratio"] = _gpu_ratio(runs)
     names = runs["device_name"].unique() if len(runs) else []

@@ -62,7 +62,7 @@ def page(table: pd.DataFrame, wrap: bool = False) -> HTML:
 
 
 def _page_text(value: Any) -> str:
-    text = "<br>\n".join(map(html.escape, str(value).split("; ")))
+    text = "<br>".join(map(html.escape, str(value).split("; ")))
     return LINK.sub(r'<a href="\2.html">\1</a>', text)
 
 
