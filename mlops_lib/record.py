@@ -94,17 +94,30 @@ def template_path(template: str) -> Path:
 def key(parameters: Parameters, template: str) -> str:
     """Hash validated parameters and the template's code cells; markdown and tags don't count."""
     path = template_path(template)
-    code = _code(path, path.stat().st_mtime_ns)
-    content = {"template": template, "parameters": parameters.model_dump(mode="json"), "code": code}
+    code = _template_code(path, path.stat().st_mtime_ns)
+    return _key(template, parameters.model_dump(mode="json"), code)
+
+
+def _key(template: str, parameters: dict[str, Any], code: tuple[str, ...]) -> str:
+    content = {"template": template, "parameters": parameters, "code": code}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def _code(notebook: dict[str, Any]) -> tuple[str, ...]:
+    """Return a notebook's code cells, without the parameters that papermill puts in."""
+    return tuple(
+        "".join(cell["source"])
+        for cell in notebook["cells"]
+        if cell["cell_type"] == "code"
+        and "injected-parameters" not in cell["metadata"].get("tags", ())
+    )
+
+
 @lru_cache
-def _code(path: Path, changed: int) -> tuple[str, ...]:
+def _template_code(path: Path, changed: int) -> tuple[str, ...]:
     """Return a template's code cells; read once for all runs, until the file is `changed`."""
     try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        return tuple("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        return _code(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, LookupError, TypeError) as error:
         raise RecordError(f"the template {path} can't be read: {error}") from None
 
@@ -274,12 +287,22 @@ def unpack_correct(results: dict[str, Any]) -> np.ndarray:
 
 
 def read(path: Path) -> Record:
-    """Read a record from a `.json` file or from an executed `.ipynb`; raise RecordError."""
+    """Read a record from a `.json` file or from an executed `.ipynb`; raise RecordError.
+
+    The key of a notebook's record is that of the code in the notebook, which may be an edited copy.
+    """
     try:
         text = path.read_bytes()
     except OSError as error:
         raise RecordError(f"{path} can't be read: {error}") from None
-    return parse(text, path)
+    found = parse(text, path)
+    if path.suffix != ".ipynb":
+        return found
+    try:
+        code = _code(json.loads(text))
+    except (LookupError, TypeError, AttributeError):
+        raise RecordError(f"{path} holds no record: it is not a notebook") from None
+    return found.model_copy(update={"key": _key(found.template, found.parameters, code)})
 
 
 def parse(text: bytes | str, path: Path) -> Record:

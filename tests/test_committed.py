@@ -18,6 +18,7 @@ def test_a_committed_run_is_whole_and_small(slot):
     shown = record.read(slot.notebook)
     assert shown.results == made.results
     assert shown.parameters == made.parameters
+    assert shown.key == made.key  # of the code that the notebook holds
     commit = made.environment["commit"]
     assert commit, "from which code it ran is not known"
     assert not commit.endswith("+"), "files differed from its commit"

@@ -161,10 +161,11 @@ def test_the_key_is_of_parameters_and_code_alone(tmp_path, monkeypatch):
 
 def test_a_notebook_shows_its_record(finished, tmp_path):
     shown = {"output_type": "execute_result", "data": finished._repr_mimebundle_()}
-    cells = [{"cell_type": "markdown"}, {"cell_type": "code", "outputs": [{}, shown]}]
+    code = {"cell_type": "code", "source": "run", "metadata": {}, "outputs": [{}, shown]}
+    cells = [{"cell_type": "markdown"}, code]
     path = tmp_path / "run.ipynb"
     path.write_text(json.dumps({"cells": cells}))
-    assert record.read(path) == finished
+    assert record.read(path).model_copy(update={"key": finished.key}) == finished
     path.write_text(json.dumps({"cells": cells[:1]}))
     with pytest.raises(record.RecordError, match="no cell shows one"):
         record.read(path)
@@ -201,3 +202,14 @@ def test_a_kernel_ends_in_order_but_without_taking_everything_apart(tmp_path):
     )
     NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert [path.name for path in tmp_path.iterdir()] == ["ended"]
+
+
+def test_an_edited_notebook_has_a_key_of_its_own(executed, tmp_path):
+    slot, made = executed["q1b"]
+    assert record.read(slot.notebook).key == made.key
+    content = json.loads(slot.notebook.read_text())
+    last = next(cell for cell in reversed(content["cells"]) if cell["cell_type"] == "code")
+    last["source"] = ["results['test_accuracy'] = 1.0\n", *last["source"]]
+    edited = tmp_path / "edited.ipynb"
+    edited.write_text(json.dumps(content))
+    assert record.read(edited).key != made.key
