@@ -182,7 +182,7 @@ def _measured_speed(here: pd.DataFrame) -> dict[tuple[str, str], str]:
             _timed(run, f"{run['train_seconds']:,.0f}"),
             _timed(run, f"{run['images_per_second']:,.0f}"),
             f"{run['flops'] / 1e9:.3f}",
-            _timed(run, f"{run['peak_share']:.1%}"),
+            _timed(run, f"{share:.1%}") if pd.notna(share := run.get("peak_share")) else NOTHING,
         )
         texts = dict(zip(SPEEDS, values, strict=True))
     return {("Measured here", column): text for column, text in texts.items()}

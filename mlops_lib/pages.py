@@ -102,6 +102,8 @@ def summarise(content: nbformat.NotebookNode, made: record.Record, path: Path) -
 
     The parameters are shown once, as they were checked.
     """
+    if not content.cells:  # a stranger's
+        return
     ran = made.environment
     software = ("python", *record.PACKAGES)
     facts = {

@@ -39,7 +39,8 @@ def benchmarks(path: Path = BENCHMARKS) -> pd.DataFrame:
         for machine, figures in measured.items()
         if (figure := figures.get(name))
     ]
-    return pd.DataFrame(rows).set_index(["figure", "machine"])
+    columns = None if rows else ["figure", "machine", "measured"]
+    return pd.DataFrame(rows, columns=columns).set_index(["figure", "machine"])
 
 
 def _short_commit(commit: str) -> str:

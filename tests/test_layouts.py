@@ -93,6 +93,9 @@ def test_svm_and_device_rows(runs):
     speed = layouts.q2(table).loc[("A", "GPU", "ResNet-18", "SGD", "28x28")]
     assert speed["Measured here", "images/s"] == "8,000"
     assert speed["Measured here", "epochs"] == "1"
+    old = layouts.q2(table.drop(columns="peak_share"))["Measured here", "share of peak"]
+    assert set(old) == {layouts.NOTHING}
+    assert headlines.q2(table.drop(columns="peak_share")).data.count("of the peak") == 0
     missing = layouts.q2(table).loc[("A", "GPU", "ResNet-50", "SGD", "28x28")]["Measured here"]
     assert missing["accuracy"] == "not run: needs a GPU"
     assert set(missing.drop("accuracy")) == {layouts.NOTHING}

@@ -107,6 +107,12 @@ def test_a_run_page_begins_with_how_to_repeat_it():
     assert code.metadata["tags"] == ["hide-input"]
 
 
+def test_a_notebook_without_cells_stays_as_it_is():
+    notebook = v4.new_notebook()
+    pages.summarise(notebook, make("q1b"), Path("runs/cpu/q1b/a.ipynb"))
+    assert notebook.cells == []
+
+
 def test_runs_of_one_title_are_told_apart():
     asked = {"template": "q1a", "epochs": 5, "seed": 2, "train_size": 3000}
     apart = pages._apart(make(**asked, environment={"device": "cuda"}))

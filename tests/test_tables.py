@@ -104,6 +104,7 @@ def test_the_benchmark_says_what_falls_short(tmp_path):
     assert table[""].tolist() == ["", "", "short", ""]
     assert table.index.tolist()[2:] == [("slower", "one machine"), ("slower", "another")]
     assert speed.read(tmp_path / "none.json") == {}
+    assert speed.benchmarks(tmp_path / "none.json").empty
 
 
 def test_small_hyperparameters_are_shown_as_they_are():
