@@ -3,7 +3,7 @@ import re
 import pandas as pd
 import pytest
 
-from mlops_lib import checks, claims, layouts, record, sources, tables
+from mlops_lib import checks, claims, layouts, plots, record, sources, tables
 
 DECIMALS = re.compile(r"\d+\.\d{2,}")
 CODE = re.compile(r"^```\{code-cell\}.*?^```", re.MULTILINE | re.DOTALL)
@@ -78,12 +78,18 @@ def ours(folder, name):
     return judged[(judged["source"] == "Our runs") & (judged["id"] == name)].iloc[0]
 
 
-def test_a_changed_record_changes_table_verdict_and_sentence(folder):
+def drawn(folder):
+    return plots.reports_and_measured(layouts.q1a_long(tables.load(folder))).png()
+
+
+def test_a_changed_record_changes_table_figure_verdict_and_sentence(folder):
     before = ours(folder, "A1")
     assert before.verdict == "holds"
     assert "ahead in 16 of 16 pairs, behind in 0" in before.says
     assert min(before.p_holm) >= 2 / 2**16
     cells = layouts.q1a(tables.load(folder)).to_string()
+    figure = drawn(folder)
+    assert drawn(folder) == figure
     headline = claims.headline(claims.judge(tables.load(folder)))
     (path,) = [
         path for path, run in tables.records(folder).items()
@@ -96,6 +102,7 @@ def test_a_changed_record_changes_table_verdict_and_sentence(folder):
     assert after.verdict == "mixed"
     assert "ahead in 15 of 16 pairs, behind in 1" in after.says
     assert layouts.q1a(tables.load(folder)).to_string() != cells
+    assert drawn(folder) != figure
     assert claims.headline(claims.judge(tables.load(folder))) != headline
 
 
