@@ -3,7 +3,7 @@ import re
 import pandas as pd
 import pytest
 
-from mlops_lib import checks, claims, layouts, plots, record, sources, tables
+from mlops_lib import checks, claims, disagreement, layouts, plots, record, sources, tables
 
 DECIMALS = re.compile(r"\d+\.\d{2,}")
 CODE = re.compile(r"^```\{code-cell\}.*?^```", re.MULTILINE | re.DOTALL)
@@ -195,14 +195,14 @@ def test_evidence_and_headline_name_what_is_judged(folder):
     assert here.loc["A1", "What our runs show"].endswith("ahead in 16 of 16 pairs, behind in 0")
     text = claims.evidence(judged).data
     assert all(f"**{claim.id}. {claim.text}**" in text for claim in claims.CLAIMS)
-    assert claims.sides(tables.load(folder)).data.count("report") >= 2
+    assert disagreement.sides(tables.load(folder)).data.count("report") >= 2
 
 
 def test_momentum_explains_a_report_where_its_signs_are_that_of_one(folder):
     """Of the made-up runs, none gains by the lower rate; in report A every one does."""
 
     def said():
-        return claims.momentum_explains(tables.load(folder)).data
+        return disagreement.momentum_explains(tables.load(folder)).data
 
     assert "Here, momentum 0.9, all published epochs: MNIST +0.00, FashionMNIST +0.00." in said()
     shorten(folder)
@@ -227,10 +227,10 @@ def test_momentum_explains_a_report_where_its_signs_are_that_of_one(folder):
 
 
 def test_the_widest_gap_between_the_reports_is_named(folder):
-    said = claims.sides(tables.load(folder)).data
+    said = disagreement.sides(tables.load(folder)).data
     assert "FashionMNIST, ResNet-50, Adam 0.001, batch 32: 92.00 and 50.81 %" in said
     shorten(folder)
-    assert "after 1 epoch of 10." in claims.sides(tables.load(folder)).data
+    assert "after 1 epoch of 10." in disagreement.sides(tables.load(folder)).data
 
 
 def test_no_measured_number_is_typed_into_a_page():

@@ -24,7 +24,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from papermill.translators import PythonTranslator
 
-from mlops_lib import beyond, claims, data, headlines, layouts, record, sources, suite, tables
+from mlops_lib import (
+    beyond,
+    data,
+    disagreement,
+    headlines,
+    layouts,
+    record,
+    sources,
+    suite,
+    tables,
+)
 from mlops_lib.params import TEMPLATES, ParameterError, shown
 
 EXAMPLES = settings(
@@ -366,7 +376,7 @@ def assert_is_refused_or_shown(path, content):
     pages += [f(runs).data for f in (headlines.q1a, headlines.q1b, headlines.q2)]
     assert headlines.overview(runs)["runs"] == "1"  # text, which Sphinx escapes
     sources.every(runs)
-    pages += [beyond.front(runs).data, beyond.seeds(runs).data, claims.sides(runs).data]
+    pages += [beyond.front(runs).data, beyond.seeds(runs).data, disagreement.sides(runs).data]
     beyond.growth(runs)
     beyond.never_right(runs, runs["dataset"][0], int(runs["seed"][0]))
     assert "<script" not in "".join(pages)
