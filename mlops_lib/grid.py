@@ -102,6 +102,10 @@ class _Workers:
     def __init__(self, address: str) -> None:
         from distributed import Client
 
+        if ":" not in address:  # Dask would look for it for a while, and complain on its own
+            raise ParameterError(
+                f"scheduler={address!r} is not allowed: write its address as tcp://HOST:PORT"
+            )
         try:
             self.client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:

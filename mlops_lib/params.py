@@ -190,6 +190,8 @@ def first_problem(error: ValidationError, *place: str) -> str:
     problem = error.errors()[0]
     key = ".".join(map(str, [*place, *problem["loc"]])) or "the file"
     key = key if key.isprintable() and len(key) <= 100 else shown(key)
+    if problem["type"] == "missing":  # its input is all that is there instead
+        return f"{key} is missing"
     said = problem["msg"].removeprefix("Value error, ")
     return f"{key}={shown(problem['input'])} is not allowed: {said}"
 

@@ -136,7 +136,21 @@ def _read(path: Path) -> _File:
         reason = getattr(error, "problem", None) or getattr(error, "reason", None) or "no YAML"
         raise SuiteError(f"{path.name}{where} is not valid YAML: {_line(reason)}") from None
     except ValidationError as error:
-        raise SuiteError(f"{path.name}: {first_problem(error)}") from None
+        raise SuiteError(f"{path.name}: {_unknown_key(error) or first_problem(error)}") from None
+
+
+def _unknown_key(error: ValidationError) -> str | None:
+    """Say that the first problem is a key that no suite has, and which there are; None if not."""
+    problem = error.errors()[0]
+    if problem["type"] != "extra_forbidden":
+        return None
+    *place, key = problem["loc"]
+    known = list((_Grid if place else _File).model_fields)
+    where = f"grid {int(place[1]) + 1}: " if place else ""
+    return (
+        f"{where}{key if str(key).isidentifier() else shown(key)}={shown(problem['input'])} is not "
+        f"allowed: known are {', '.join(known)}{nearest(key, known)}"
+    )
 
 
 def _parse(text: str) -> Any:

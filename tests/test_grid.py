@@ -432,6 +432,8 @@ def test_a_scheduler_that_does_not_answer_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(grid, "CONNECT_SECONDS", 1)
     with pytest.raises(ParameterError, match=r"scheduler='tcp://127.0.0.1:9'"):
         list(grid.execute_all(places(tmp_path, 1), Options(scheduler="tcp://127.0.0.1:9")))
+    with pytest.raises(ParameterError, match=r"scheduler='nonsense' is not allowed: .*tcp://"):
+        list(grid.execute_all(places(tmp_path, 1), Options(scheduler="nonsense")))
 
 
 def test_a_folder_that_can_not_be_written_is_said_before_the_work(tmp_path, recorder):

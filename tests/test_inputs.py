@@ -69,9 +69,10 @@ def assert_is_clear(error, *names):
 
 @contextlib.contextmanager
 def at_once():
-    start = time.perf_counter()
+    """See that bad input costs no more than a moment of this process, whatever else is busy."""
+    start = time.process_time()
     yield
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS
 
 
 @st.composite

@@ -46,14 +46,20 @@ def test_a_grid_that_requires_cuda_is_left_out_without_one(write, monkeypatch):
     ("text", "says"),
     [
         ("a: [", r"s\.yaml, line 1 is not valid YAML"),
+        ("grids:\n- {template: q1a}", r"s\.yaml: description is missing"),
+        ("descripton: x", r"s\.yaml: description is missing"),
+        (
+            "description: x\ngrids:\n- {template: q1a, fixd: {lr: 1}}",
+            r"s\.yaml: grid 1: fixd={'lr': 1} is not allowed: .*; did you mean 'fixed'",
+        ),
         ("- 1", r"s\.yaml: the file="),
-        ("description: x", r"s\.yaml: grids="),
+        ("description: x", r"s\.yaml: grids is missing"),
         ("description: x\ngrids: []", r"s\.yaml: grids=\[\] is not allowed"),
         (
             "description: x\ngrids: [{template: q9}]",
             r"grids\.0\.template='q9' is not allowed: .*'q1a'",
         ),
-        ("description: x\ngrids: [{template: q1a, gird: {}}]", r"grids\.0\.gird="),
+        ("description: x\ngrids: [{template: q1a, gird: {}}]", r"grid 1: gird={} .*mean 'grid'"),
         (
             "description: x\ngrids: [{template: q1a, grid: {optimiser: [sgd]}}]",
             r"s\.yaml, grid 1 \(q1a\): q1a has no parameter 'optimiser'.*did you mean 'optimizer'",
