@@ -306,7 +306,7 @@ def test_a_killed_runner_ends_the_server_that_is_still_importing(tmp_path):
 
 def test_a_killed_kernel_costs_its_run_alone(tmp_path, undisturbed):
     chance = random.Random(0)
-    slots = places(tmp_path, 8)
+    slots = places(tmp_path, 12)
     finished = threading.Event()
 
     def kill_kernels():
@@ -349,12 +349,12 @@ def test_a_run_that_another_suite_records_meanwhile_is_not_repeated(tmp_path):
 
 
 def test_two_runners_share_a_suite(tmp_path, undisturbed):
-    file = written(tmp_path / "tiny.yaml", 4)
+    file = written(tmp_path / "tiny.yaml", 6)
     runners = [start(tmp_path / "runs", "run", file) for _ in range(2)]
     texts = [runner.communicate(timeout=120)[0] for runner in runners]
     assert [runner.returncode for runner in runners] == [0, 0], texts
-    assert sum(text.count(" s in all") for text in texts) == 4
-    assert_all_done(places(tmp_path / "runs", 4), undisturbed)
+    assert sum(text.count(" s in all") for text in texts) == 6
+    assert_all_done(places(tmp_path / "runs", 6), undisturbed)
 
 
 def test_workers_of_a_cluster_give_the_same_records(tmp_path, undisturbed):
