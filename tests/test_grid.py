@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mlops_lib import grid, kernels, record, run, suite
+from mlops_lib import again, grid, kernels, record, run, suite
 from mlops_lib.grid import Options
 from mlops_lib.params import Q2, ParameterError, Q1a, Q1b
 from mlops_lib.record import Record
@@ -228,6 +228,7 @@ def test_a_run_that_takes_too_long_is_ended(tmp_path):
     late, good = grid.execute_all(slots, Options(timeout=10))
     assert late.error == "stopped after 10 s (--timeout)"
     assert late.slot.status() == "failed"
+    assert again.failure(late.slot.notebook)[1] == late.error
     assert good.record is not None
 
 
