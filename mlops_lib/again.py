@@ -17,14 +17,9 @@ from mlops_lib.record import Record
 def failures(folder: Path | None = None) -> pd.DataFrame:
     """Return the notebooks without a sound record: columns run, error, command (to repeat it)."""
     rows = []
-    _, damaged = tables.sound_and_damaged(folder)
     for path in sorted((folder or tables.RUNS).glob("*/*/*.ipynb")):
-        recorded = path.with_suffix(".json")
-        if recorded in damaged:
-            rows.append((failure(path)[0], damaged[recorded], command(path)))
-        elif not recorded.exists():
-            title, error = failure(path)
-            rows.append((title, error, command(path)))
+        if error := problem(path):
+            rows.append((failure(path)[0], error, command(path)))
     return pd.DataFrame(rows, columns=["run", "error", "command"])
 
 
@@ -61,14 +56,16 @@ def failure(notebook: Path) -> tuple[str, str]:
     return title, f"{errors[0].get('ename')}: {errors[0].get('evalue')}"
 
 
-def problem(slot: run.Slot) -> str:
-    """Say why a run that was executed is not done."""
-    if slot.record.exists():
-        try:
-            record.read(slot.record)
-        except record.RecordError as error:
-            return str(error)
-    return failure(slot.notebook)[1]
+def problem(notebook: Path) -> str | None:
+    """Say why the run of a notebook has no sound record; None where it has one."""
+    recorded = notebook.with_suffix(".json")
+    if not recorded.exists():
+        return failure(notebook)[1]
+    try:
+        record.read(recorded)
+    except record.RecordError as error:
+        return str(error)
+    return None
 
 
 def command(notebook: Path, asked: str | None = None) -> str:

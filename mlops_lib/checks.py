@@ -241,7 +241,7 @@ def svm_time(source: Source) -> Evidence:
     says += [
         f"{tables.title(dataset)}: no times that can be compared"
         for dataset in tables.PUBLISHED_EPOCHS
-        if not any(text.startswith(f"{tables.title(dataset)}:") for text in says)
+        if dataset not in compared.index.get_level_values("dataset")
     ]
     return Evidence(verdicts.pop() if len(verdicts) == 1 else MIXED, "; ".join(says))
 

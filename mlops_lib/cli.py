@@ -83,13 +83,14 @@ def run(suite: str, **options) -> None:
 
     slots = runner.where(_slots(suite, options["scheduler"] is not None), options["where"])
     slots = runner.only(slots, options["only"])
-    for slot in slots:
-        if not options["dry_run"] and slot.restore():
-            click.echo(f"{slot.record} could not be read: written anew from its notebook")
     again = runner.FAILED if options["only_failed"] else runner.UNFINISHED
     again |= runner.STALE if options["stale"] else frozenset()
     again |= runner.DONE if options["again"] else frozenset()
     statuses = [slot.status() for slot in slots]
+    for number, slot in enumerate(slots):
+        if statuses[number] == "damaged" and not options["dry_run"] and slot.restore():
+            click.echo(f"{slot.record} could not be read: written anew from its notebook")
+            statuses[number] = slot.status()
     waiting = [slot for slot, status in zip(slots, statuses, strict=True) if status in again]
     click.echo(f"suite {suite}: {len(slots)} runs, {statuses.count('done')} already recorded")
     stale = statuses.count("stale")
@@ -138,7 +139,7 @@ def status(suite: str) -> None:
         status = slot.status()
         click.echo(f"{status:8} {slot.title} ({slot.run.template}/{slot.run.slug})")
         if status in ("failed", "damaged"):
-            click.echo(f"         {again.problem(slot)}")
+            click.echo(f"         {again.problem(slot.notebook)}")
             click.echo(f"         {again.command(slot.notebook, suite)}")
 
 

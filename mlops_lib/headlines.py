@@ -33,13 +33,16 @@ def _best(runs: pd.DataFrame) -> str:
     return f"{tables.accuracy_text(run)} %: {run['title']}" + (f" ({less})" if less else "")
 
 
-def _best_resnet(runs: pd.DataFrame, dataset: str) -> str:
-    """Return the best ResNet, which settings are as good within chance, and what was run."""
+def _best_resnet(runs: pd.DataFrame, whole: pd.DataFrame, dataset: str) -> str:
+    """Return the best ResNet, which settings are as good within chance, and what was run.
+
+    `whole` has the configurations of our runs that are as published.
+    """
     here = tables.select(runs, template="q1a", dataset=dataset)
     if here.empty:
         return tables.NOT_RUN
     best = here.loc[here["test_accuracy"].idxmax()]
-    whole = tables.select(sources.whole(sources.ours(runs).q1a), dataset=dataset)
+    whole = tables.select(whole, dataset=dataset)
     _, total = tables.images_right(best)
     tied = [
         run["title"].removeprefix(f"{tables.title(dataset)}, ")
@@ -77,9 +80,10 @@ def _gpu_ratio(runs: pd.DataFrame) -> str:
 
 def q1a(runs: pd.DataFrame) -> Markdown:
     """Say in a sentence or two what Q1(a) found so far."""
+    whole = sources.whole(sources.ours(runs).q1a)
     return Markdown(
         "\n".join(
-            f"- **{tables.title(dataset)}**, best: {_best_resnet(runs, dataset)}. "
+            f"- **{tables.title(dataset)}**, best: {_best_resnet(runs, whole, dataset)}. "
             f"{_told('q1a', dataset)}"
             for dataset in tables.PUBLISHED_EPOCHS
         )

@@ -342,5 +342,5 @@ def compare(first: Record, second: Record) -> pd.DataFrame:
     ]
     # A value that the other run's template has not is shown as nothing.
     table = pd.DataFrame(sides, index=["first", "second"], dtype=object).T
-    table = table.astype(object).where(table.notna(), None)
+    table = table.where(table.notna(), None)
     return table[[a != b for a, b in table.to_numpy()]].fillna("")

@@ -93,7 +93,7 @@ def test_a_damaged_record_is_written_anew_from_its_notebook(executed, tmp_path):
     slot.record.write_text("<<<<<<< HEAD")
     (row,) = again.failures(tmp_path).itertuples()
     assert row.run == slot.title and "can't be read" in row.error
-    assert "can't be read" in again.problem(slot)
+    assert "can't be read" in again.problem(slot.notebook)
     assert slot.restore() and slot.status() == "done"
     assert slot.read().results == made.results
     assert again.failures(tmp_path).empty
