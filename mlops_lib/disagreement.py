@@ -17,8 +17,7 @@ MOMENTA = (0.0, 0.9)
 def summary() -> Markdown:
     """Say how far the two reports' tables are apart."""
     both, apart = _published_accuracies()
-    which = (both["A"] - both["B"]).abs().idxmax()
-    title = tables.run_title(dict(zip(both.index.names, which, strict=True)))
+    configuration, told = _widest_gap(both)
     gains = " and ".join(
         f"{_range(tables.gpu_ratios(sources.report(letter).q2)['ratio'])} times (report {letter})"
         for letter in "AB"
@@ -26,8 +25,8 @@ def summary() -> Markdown:
     return Markdown(
         f"In {len(apart)} of {len(both)} configurations of ResNets their accuracies differ by more "
         f"than the sampling of {TEST_IMAGES:,} test images explains; furthest apart are "
-        f"{both['A'][which]:.2f} and {both['B'][which]:.2f} % for {title}. A GPU trains faster by "
-        f"{gains}."
+        f"{told['A']:.2f} and {told['B']:.2f} % for {tables.run_title(configuration)}. A GPU "
+        f"trains faster by {gains}."
     )
 
 
@@ -70,11 +69,15 @@ def sides(runs: pd.DataFrame) -> Markdown:
     )
 
 
+def _widest_gap(both: pd.DataFrame) -> tuple[dict[str, Any], pd.Series]:
+    """Return the configuration in which the reports (columns A, B) differ most, and its row."""
+    which = (both["A"] - both["B"]).abs().idxmax()
+    return dict(zip(both.index.names, which, strict=True)), both.loc[which]
+
+
 def _furthest_apart(both: pd.DataFrame, runs: pd.DataFrame) -> str:
     """Name the configuration in which the reports (columns A, B) differ most."""
-    which = (both["A"] - both["B"]).abs().idxmax()
-    configuration = dict(zip(both.index.names, which, strict=True))
-    told = both.loc[which]
+    configuration, told = _widest_gap(both)
     text = (
         f"They differ most in {tables.run_title(configuration)}: {told['A']:.2f} and "
         f"{told['B']:.2f} %. One such value decides the means and intervals of its report, but "
