@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     import torch
 
 # Of glibc's malloc.h and Linux's mman.h.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, MADV_HUGEPAGE = -1, -3, 14
-HUGE_PAGE, HEAP_BYTES = 2**21, 2**29
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, NEVER, MADV_HUGEPAGE = -1, -3, -1, 14
+HUGE_PAGE = 2**21
+BLOCK_BYTES, HEAP_BLOCKS = 2**29, 8  # of address space: it takes no memory until it is used
 
 CPUINFO = Path("/proc/cpuinfo")
 BF16_GAINS_FROM_PIXELS = 64  # on a CPU that computes in bf16, smaller images gain nothing
@@ -190,18 +191,21 @@ def keep_memory() -> bool:
     """
     if sys.platform != "linux":
         return False
+    import resource  # Unix alone has it
+
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "gnu_get_libc_version"):
         return False
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     libc.free.argtypes = [ctypes.c_void_p]
     libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    kept = libc.mallopt(M_MMAP_THRESHOLD, 2**30) and libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-    block = libc.malloc(HEAP_BYTES)
-    if block is not None:  # where a process may have so much
+    kept = libc.mallopt(M_MMAP_THRESHOLD, 2**30) and libc.mallopt(M_TRIM_THRESHOLD, NEVER)
+    scarce = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+    blocks = [libc.malloc(BLOCK_BYTES) for _ in range(1 if scarce else HEAP_BLOCKS)]
+    for block in filter(None, blocks):  # freed, they stay part of the heap
         aligned = -(-block // HUGE_PAGE) * HUGE_PAGE
-        libc.madvise(aligned, HEAP_BYTES - HUGE_PAGE, MADV_HUGEPAGE)
-        libc.free(block)  # stays part of the heap, and takes no memory until it is used
+        libc.madvise(aligned, BLOCK_BYTES - HUGE_PAGE, MADV_HUGEPAGE)
+        libc.free(block)
     return bool(kept)
 
 

@@ -23,6 +23,7 @@ from mlops_lib.hardware import mkl_is_slow
 from mlops_lib.params import Model
 
 SMALL_MAP = 4  # output positions up to which products of pixels and taps are faster on a CPU
+FEW_PIXELS = 4  # output pixels for each channel, in a batch, up to which `_FewPixels` is faster
 
 
 def build(
@@ -88,6 +89,12 @@ class Taps:
     def span(self) -> slice:
         return slice(self.first, self.last + 1)
 
+    def allow_symmetric(self, size: int, stride: int) -> bool:
+        """Say whether the padding before may stand behind, too, and change nothing."""
+        padded = size + 2 * self.before
+        outputs = (padded - (self.last - self.first + 1)) // stride + 1
+        return self.after <= self.before and outputs == self.outputs
+
 
 def live_taps(size: int, kernel: int, stride: int, padding: int) -> Taps:
     """Find the live taps of a kernel over `size` pixels."""
@@ -139,14 +146,17 @@ class LiveConv2d(_CutConv2d):
     def __init__(self, conv: nn.Conv2d, height: int, width: int, products: bool = True) -> None:
         self.rows, self.columns = (live_taps(*axis) for axis in _axes(conv, height, width))
         super().__init__(conv)
-        self.stride = conv.stride
+        self.stride: Any = conv.stride
         # Padding still needed: left, right, top, bottom.
         self.pad = (self.columns.before, self.columns.after, self.rows.before, self.rows.after)
-        self.symmetric = self.pad[0] == self.pad[1] and self.pad[2] == self.pad[3]
-        one_position = self.rows.outputs == self.columns.outputs == 1
+        sides = (self.rows, height, self.stride[0]), (self.columns, width, self.stride[1])
+        self.padding = tuple(taps.before for taps, _, _ in sides)
+        self.symmetric = all(taps.allow_symmetric(size, stride) for taps, size, stride in sides)
+        self.positions = self.rows.outputs * self.columns.outputs
         one_tap = self.weight.shape[1:3] == (1, 1)
-        self.is_linear = one_position and not any(self.pad)
-        self.is_pointwise = products and one_tap and not any(self.pad)
+        self.is_linear = self.positions == 1 and not any(self.pad)
+        self.is_pointwise = one_tap and not any(self.pad)
+        self.products = products
         self.by_onednn = products and mkl_is_slow()
 
     def _cut(self, full: torch.Tensor) -> torch.Tensor:
@@ -161,13 +171,15 @@ class LiveConv2d(_CutConv2d):
         if self.is_linear:
             patch = maps[:, : self.weight.shape[1], : self.weight.shape[2]].flatten(1)
             return self._of_one_position(patch)[:, :, None, None]
-        if self.is_pointwise:
+        bfloat16 = x.dtype == torch.bfloat16 and x.device.type == "cpu"
+        if self.is_pointwise and (self.products or bfloat16):
             pixels = maps[:, :: self.stride[0], :: self.stride[1]]
             return self._of_pixels(pixels).permute(0, 3, 1, 2)  # (N, C_out, h, w)
-        kernel = self.weight.permute(0, 3, 1, 2)  # (C_out, C_in, kh, kw), channels last
-        if self.symmetric:
-            return F.conv2d(x, kernel, None, self.stride, (self.pad[2], self.pad[0]))
-        return F.conv2d(F.pad(x, self.pad), kernel, None, self.stride)
+        if not self.symmetric:
+            return F.conv2d(F.pad(x, self.pad), _kernel(self.weight), None, self.stride)
+        if bfloat16 and len(x) * self.positions <= FEW_PIXELS * len(self.weight):
+            return _FewPixels.apply(x, self.weight.to(x.dtype), self.stride, self.padding)
+        return F.conv2d(x, _kernel(self.weight), None, self.stride, self.padding)
 
     def _of_one_position(self, patch: torch.Tensor) -> torch.Tensor:
         """Map the only patch of each image, (N, kh kw C_in) → (N, C_out)."""
@@ -320,6 +332,45 @@ class _Product(torch.autograd.Function):
         return _onednn(grad, weight.t()), _onednn(grad.t(), x.t())
 
 
+class _FewPixels(torch.autograd.Function):
+    """A convolution in bfloat16: x (N, C_in, H, W), weight (C_out, kh, kw, C_in).
+
+    The weight's gradient is one matrix product: of few pixels, oneDNN spends most of its time
+    bringing so large a result into order.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, stride, padding):
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding = stride, padding
+        return F.conv2d(x, _kernel(weight), None, stride, padding)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        x, weight = ctx.saved_tensors
+        grad_x, _, _ = torch.ops.aten.convolution_backward(
+            grad, x, _kernel(weight), None, ctx.stride, ctx.padding, (1, 1), False, (0, 0), 1,
+            (True, False, False),
+        )  # fmt: skip
+        rows = grad.permute(0, 2, 3, 1).flatten(0, 2)  # (N h w, C_out)
+        patches = _patches(x, weight.shape[1:3], ctx.stride, ctx.padding)
+        return grad_x, (rows.t() @ patches).view_as(weight), None, None
+
+
+def _patches(x: torch.Tensor, size, stride, padding) -> torch.Tensor:
+    """Return what a kernel (kh, kw) sees of x (N, C, H, W) in each place: (N h w, kh kw C)."""
+    sides = padding[1], padding[1], padding[0], padding[0]
+    maps = F.pad(x.permute(0, 2, 3, 1), (0, 0, *sides))
+    seen = maps.unfold(1, size[0], stride[0]).unfold(2, size[1], stride[1])  # (N, h, w, C, kh, kw)
+    return seen.permute(0, 1, 2, 4, 5, 3).flatten(3).flatten(0, 2)
+
+
+def _kernel(weight: torch.Tensor) -> torch.Tensor:
+    """Turn (C_out, kh, kw, C_in) into (C_out, C_in, kh, kw), channels last in memory."""
+    return weight.permute(0, 3, 1, 2)
+
+
 def _onednn(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Return a bᵀ, (m, n), of a (m, k) and b (n, k)."""
     return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
@@ -345,15 +396,17 @@ def remove_dead_taps(
     of this size: (N, in_channels, input_size, input_size).
     `products` computes those over small maps as products of pixels and taps, and calls batch
     normalisation directly, which is faster on a CPU in full precision (the only place it is
-    meant for).
+    meant for). A ResNet's first ReLU is put behind its pooling, where it has a quarter to do: the
+    largest of the positive parts is the positive part of the largest.
     Returns the number of weights removed, by layer; layers that lose none are not named.
     """
+    from torchvision.models import ResNet
+
     removed = {}
     for name, (height, width) in _input_sizes(network, in_channels, input_size).items():
         conv: Any = network.get_submodule(name)
         live: Any = LiveConv2d(conv, height, width, products)
-        positions = live.rows.outputs * live.columns.outputs
-        if products and positions <= SMALL_MAP and not (live.is_linear or live.is_pointwise):
+        if products and live.positions <= SMALL_MAP and not (live.is_linear or live.is_pointwise):
             live = SmallMapConv2d(conv, height, width)
         dead = conv.weight.numel() - live.weight.numel()
         network.set_submodule(name, live)
@@ -362,6 +415,9 @@ def remove_dead_taps(
     for module in network.modules() if products else ():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = _BatchNorm2d
+    if isinstance(network, ResNet) and isinstance(network.relu, nn.ReLU):
+        network.maxpool = nn.Sequential(network.maxpool, network.relu)
+        network.relu = nn.Identity()
     return removed
 
 

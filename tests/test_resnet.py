@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mlops_lib import resnet
-from mlops_lib.resnet import LiveConv2d, SmallMapConv2d, live_taps
+from mlops_lib.resnet import LiveConv2d, SmallMapConv2d, Taps, live_taps
 
 DEAD_AT_28 = {"resnet18": 6_946_816, "resnet50": 5_505_024}
 
@@ -57,6 +57,16 @@ def test_live_taps_worked_out_by_hand():
     assert (even.first, even.last, even.before, even.after) == (0, 2, 1, 0)
 
 
+def test_the_same_padding_on_both_sides_where_it_changes_nothing():
+    assert live_taps(28, 7, 2, 3).allow_symmetric(28, 2)  # 3 and 2: a third is never reached
+    assert live_taps(4, 3, 2, 1).allow_symmetric(4, 2)
+    behind = Taps(first=0, last=2, before=0, after=1, outputs=2)
+    assert not behind.allow_symmetric(4, 2)
+    one_more = Taps(first=0, last=1, before=1, after=0, outputs=2)
+    assert not one_more.allow_symmetric(4, 2)  # a third output would fit
+    assert one_more.allow_symmetric(3, 2)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8])
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (7, 2, 3), (1, 2, 0), (5, 3, 2)]
@@ -89,6 +99,50 @@ def test_products_are_the_same_by_onednn(monkeypatch, size, kernel, stride):
     assert len(used) == 3  # outputs, gradients by images and by weights
     for one, two in zip(*sides, strict=True):
         assert torch.allclose(one, two, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("size", "kernel", "stride"), [(7, 3, 1), (6, 3, 2), (7, 1, 1), (8, 1, 2)])
+def test_gradients_in_bfloat16_are_those_in_float32(monkeypatch, size, kernel, stride):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(32, 48, kernel, stride, kernel // 2, bias=False)
+    live = LiveConv2d(conv, size, size, products=False)
+    used = []
+    product, linear = resnet._FewPixels.apply, F.linear
+    monkeypatch.setattr(resnet._FewPixels, "apply", lambda *x: used.append(3) or product(*x))
+    monkeypatch.setattr(F, "linear", lambda *x: used.append(1) or linear(*x))
+    x = torch.randn(3, 32, size, size).contiguous(memory_format=torch.channels_last)
+    sides = []
+    for mixed in (False, True):
+        images = x.to(torch.bfloat16 if mixed else torch.float32).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            y = live(images)
+        sides.append((y, *torch.autograd.grad(y.float().square().sum(), (images, live.weight))))
+    assert used == [kernel]  # in bfloat16, and not in float32
+    for exact, rounded in zip(*sides, strict=True):
+        most = float(exact.detach().abs().max())
+        assert torch.allclose(exact, rounded.float(), rtol=0.02, atol=0.02 * most)
+
+
+def test_of_many_pixels_onednn_makes_the_gradient(monkeypatch):
+    live = LiveConv2d(nn.Conv2d(4, 4, 3, padding=1, bias=False), 8, 8, products=False)
+    monkeypatch.setattr(resnet._FewPixels, "apply", None)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert live(torch.randn(1, 4, 8, 8).bfloat16()).shape == (1, 4, 8, 8)
+
+
+def test_the_first_relu_works_on_the_pooled_maps():
+    full, live, _ = twins()
+    sides = []
+    for network in (full.double(), live.double()):
+        sizes = []
+        network.get_submodule("maxpool" if network is live else "relu").register_forward_hook(
+            lambda _, __, y, sizes=sizes: sizes.append(tuple(y.shape))
+        )
+        x = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(1)).double()
+        x.requires_grad_()
+        sides.append((sizes, *torch.autograd.grad(network(x).square().sum(), x)))
+    assert [sizes for sizes, _ in sides] == [[(2, 64, 14, 14)], [(2, 64, 7, 7)]]
+    assert torch.allclose(sides[0][1], sides[1][1], atol=1e-12)
 
 
 def test_a_small_map_is_multiplied_without_its_padding():
