@@ -1,4 +1,6 @@
 import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -60,6 +62,28 @@ def test_cuda_without_bfloat16_uses_float16(monkeypatch, native, dtype):
 
 def test_memory_is_kept_on_glibc():
     assert hardware.keep_memory() == ("glibc" in platform.libc_ver()[0])
+
+
+@pytest.mark.skipif("glibc" not in platform.libc_ver()[0], reason="of glibc's heap")
+@pytest.mark.parametrize(("limit", "blocks"), [(-1, hardware.HEAP_BLOCKS), (2**31, 1)])
+def test_memory_is_reserved_where_there_is_room_and_not_taken(limit, blocks):
+    code = f"""
+import re, resource
+from pathlib import Path
+from mlops_lib import hardware
+
+def size(name):
+    return 1024 * int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+resource.setrlimit(resource.RLIMIT_AS, ({limit}, {limit}))
+before = size("VmSize"), size("VmRSS")
+assert hardware.keep_memory()
+print(size("VmSize") - before[0], size("VmRSS") - before[1])
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    reserved, taken = map(int, ran.stdout.split())
+    assert reserved == pytest.approx(blocks * hardware.BLOCK_BYTES, rel=0.05)
+    assert taken < hardware.BLOCK_BYTES / 8
 
 
 def test_autocast_is_off_in_float32():
