@@ -89,12 +89,6 @@ class Taps:
     def span(self) -> slice:
         return slice(self.first, self.last + 1)
 
-    def allow_symmetric(self, size: int, stride: int) -> bool:
-        """Say whether the padding before may stand behind, too, and change nothing."""
-        padded = size + 2 * self.before
-        outputs = (padded - (self.last - self.first + 1)) // stride + 1
-        return self.after <= self.before and outputs == self.outputs
-
 
 def live_taps(size: int, kernel: int, stride: int, padding: int) -> Taps:
     """Find the live taps of a kernel over `size` pixels."""
@@ -147,15 +141,12 @@ class LiveConv2d(_CutConv2d):
         self.rows, self.columns = (live_taps(*axis) for axis in _axes(conv, height, width))
         super().__init__(conv)
         self.stride: Any = conv.stride
-        # Padding still needed: left, right, top, bottom.
-        self.pad = (self.columns.before, self.columns.after, self.rows.before, self.rows.after)
-        sides = (self.rows, height, self.stride[0]), (self.columns, width, self.stride[1])
-        self.padding = tuple(taps.before for taps, _, _ in sides)
-        self.symmetric = all(taps.allow_symmetric(size, stride) for taps, size, stride in sides)
+        # On both sides: less than a kernel of it is never too little behind, and adds no output.
+        self.padding = (self.rows.before, self.columns.before)
         self.positions = self.rows.outputs * self.columns.outputs
         one_tap = self.weight.shape[1:3] == (1, 1)
-        self.is_linear = self.positions == 1 and not any(self.pad)
-        self.is_pointwise = one_tap and not any(self.pad)
+        self.is_linear = self.positions == 1 and not any(self.padding)
+        self.is_pointwise = one_tap and not any(self.padding)
         self.products = products
         self.by_onednn = products and mkl_is_slow()
 
@@ -175,8 +166,6 @@ class LiveConv2d(_CutConv2d):
         if self.is_pointwise and (self.products or bfloat16):
             pixels = maps[:, :: self.stride[0], :: self.stride[1]]
             return self._of_pixels(pixels).permute(0, 3, 1, 2)  # (N, C_out, h, w)
-        if not self.symmetric:
-            return F.conv2d(F.pad(x, self.pad), _kernel(self.weight), None, self.stride)
         if bfloat16 and len(x) * self.positions <= FEW_PIXELS * len(self.weight):
             return _FewPixels.apply(x, self.weight.to(x.dtype), self.stride, self.padding)
         return F.conv2d(x, _kernel(self.weight), None, self.stride, self.padding)
@@ -451,4 +440,5 @@ def _is_plain(module: nn.Module) -> bool:
         and module.dilation == (1, 1)
         and module.padding_mode == "zeros"
         and not isinstance(module.padding, str)
+        and all(itertools.starmap(int.__lt__, zip(module.padding, module.kernel_size, strict=True)))
     )

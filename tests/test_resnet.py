@@ -1,4 +1,5 @@
 import copy
+import itertools
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mlops_lib import resnet
-from mlops_lib.resnet import LiveConv2d, SmallMapConv2d, Taps, live_taps
+from mlops_lib.resnet import LiveConv2d, SmallMapConv2d, live_taps
 
 DEAD_AT_28 = {"resnet18": 6_946_816, "resnet50": 5_505_024}
 
@@ -57,14 +58,20 @@ def test_live_taps_worked_out_by_hand():
     assert (even.first, even.last, even.before, even.after) == (0, 2, 1, 0)
 
 
-def test_the_same_padding_on_both_sides_where_it_changes_nothing():
-    assert live_taps(28, 7, 2, 3).allow_symmetric(28, 2)  # 3 and 2: a third is never reached
-    assert live_taps(4, 3, 2, 1).allow_symmetric(4, 2)
-    behind = Taps(first=0, last=2, before=0, after=1, outputs=2)
-    assert not behind.allow_symmetric(4, 2)
-    one_more = Taps(first=0, last=1, before=1, after=0, outputs=2)
-    assert not one_more.allow_symmetric(4, 2)  # a third output would fit
-    assert one_more.allow_symmetric(3, 2)
+def test_the_padding_before_may_stand_behind_too():
+    shapes = itertools.product(range(1, 40), range(1, 10), range(1, 6))
+    for size, kernel, stride in shapes:
+        for padding in range(max(0, -(-(kernel - size) // 2)), kernel):
+            taps = live_taps(size, kernel, stride, padding)
+            length = taps.last - taps.first + 1
+            assert taps.after <= taps.before
+            assert (size + 2 * taps.before - length) // stride + 1 == taps.outputs
+
+
+def test_a_convolution_padded_by_more_than_its_kernel_is_left_alone():
+    network = nn.Sequential(nn.Conv2d(1, 2, 2, stride=2, padding=2, bias=False))
+    resnet.remove_dead_taps(network, 1, 1)
+    assert type(network[0]) is nn.Conv2d
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8])
