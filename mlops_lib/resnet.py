@@ -180,7 +180,7 @@ class LiveConv2d(_CutConv2d):
 
     def _of_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         """Map every pixel by itself, (N, h, w, C_in) → (N, h, w, C_out)."""
-        kernel = self.weight[:, 0, 0]
+        kernel = self.weight.flatten(1)  # all of it: a part's gradient would be padded with zeros
         if self.by_onednn and pixels.dtype == torch.float32:
             return _Product.apply(pixels.flatten(0, 2), kernel).unflatten(0, pixels.shape[:3])
         return F.linear(pixels, kernel)
