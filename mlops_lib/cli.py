@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import signal
 import sys
 from pathlib import Path
 
@@ -101,6 +102,7 @@ def run(suite: str, **options) -> None:
         return
     if options["scheduler"] is None:
         runner.check(slot.run for slot in waiting)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing is left behind
     console = Console()
     with RunDisplay(len(waiting), console) as display:
         how = grid.Options(

@@ -13,7 +13,9 @@ from playwright.sync_api import sync_playwright
 
 from mlops_lib import book, grid, record, run, suite, tables
 
-os.environ["MLOPS_CHECKPOINTS"] = tempfile.mkdtemp(prefix="mlops-checkpoints-")
+SCRATCH = tempfile.TemporaryDirectory(prefix="mlops-tests-", ignore_cleanup_errors=True)
+os.environ["TMPDIR"] = SCRATCH.name  # processes that tests kill leave something there
+os.environ["MLOPS_CHECKPOINTS"] = f"{SCRATCH.name}/checkpoints"
 PROJECT = Path(__file__).resolve().parents[1]
 COPIED = ("_config.yml", "_toc.yml", "book", "mlops_lib", "params")  # what a book is built from
 

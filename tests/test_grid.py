@@ -329,16 +329,21 @@ def test_a_killed_kernel_costs_its_run_alone(tmp_path, undisturbed):
     assert_all_done(slots, undisturbed)
 
 
-def test_an_interrupted_runner_says_how_to_go_on(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_runner_says_how_to_go_on(tmp_path, monkeypatch, number):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
     file = written(tmp_path / "tiny.yaml", 12)
     runner = start(tmp_path / "runs", "run", file)
     while "…" not in runner.stdout.readline():
         pass
     children = psutil.Process(runner.pid).children(recursive=True)
-    runner.send_signal(signal.SIGINT)
+    runner.send_signal(number)
     assert runner.wait(timeout=60) == 130  # on a busy machine, the kernel's server still imports
     assert "run it again to go on" in runner.stdout.read()
     assert_gone(children)
+    assert not [path for path in scratch.glob("mlops-*") if path.is_dir()]
 
 
 def test_a_run_that_another_suite_records_meanwhile_is_not_repeated(tmp_path):
