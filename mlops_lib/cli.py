@@ -98,7 +98,7 @@ def run(suite: str, **options) -> None:
     if stale and "stale" not in again:
         click.echo(f"{stale} are of a template that has changed since: --stale repeats them")
     if options["dry_run"]:
-        click.echo("\n".join(plan(slots, statuses, again)))
+        click.echo("\n".join(plan(slots, statuses, again, options["jobs"])))
         return
     if options["scheduler"] is None:
         runner.check(slot.run for slot in waiting)
@@ -113,6 +113,7 @@ def run(suite: str, **options) -> None:
             fail_fast=not options["keep_going"],
             scheduler=options["scheduler"],
             on_start=display.start,
+            on_wait=display.wait,
             on_output=display.output,
         )
         done = 0

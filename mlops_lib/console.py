@@ -18,7 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from mlops_lib.grid import Outcome, estimates
+from mlops_lib.grid import BENCHMARK, Outcome, estimates
 from mlops_lib.record import PROJECT, Record
 from mlops_lib.run import Slot, Status
 from mlops_lib.tables import accuracy_text, title
@@ -83,6 +83,11 @@ class RunDisplay:
         self.running[slot] = self.bars.add_task(description, total=1, now="")
         self.say(f"{slot.run.template}  {slot.title} …")
 
+    def wait(self, slot: Slot) -> None:
+        """Say that a run can't begin yet."""
+        what = "it, or another measurement" if slot.run.template == BENCHMARK else "it"
+        self.say(f"{slot.run.template}  {slot.title} waits: another runner is at {what}")
+
     def output(self, slot: Slot, text: str) -> None:
         """Show the newest line that a run printed; in a log, only every few seconds."""
         self.bars.update(self.running[slot], now=escape(text))
@@ -116,8 +121,13 @@ class RunDisplay:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def plan(places: list[Slot], statuses: list[Status], again: frozenset[Status]) -> Iterator[str]:
-    """Yield a line for each run of a suite: whether it will run, for how long about, and why."""
+def plan(
+    places: list[Slot], statuses: list[Status], again: frozenset[Status], jobs: int
+) -> Iterator[str]:
+    """Yield a line for each run of a suite: whether it will run, for how long about, and why.
+
+    How long `jobs` runs at a time take together is not known: the total is of one at a time.
+    """
     waiting = [slot for slot, status in zip(places, statuses, strict=True) if status in again]
     seconds = estimates(waiting) if waiting else {}
     yield f"{'':8} {'about':8} run"
@@ -131,6 +141,7 @@ def plan(places: list[Slot], statuses: list[Status], again: frozenset[Status]) -
     yield (
         f"{len(waiting)} to run"
         + (f", about {duration_text(total)}" if seconds else "")
+        + (" one at a time" if seconds and jobs > 1 else "")
         + (f", and {unknown} of unknown length" if unknown else "")
     )
 

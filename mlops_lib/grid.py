@@ -56,6 +56,7 @@ class Options:
     fail_fast: bool = False  # start no further run after one that failed
     scheduler: str | None = None  # address of a Dask scheduler
     on_start: Callable[[Slot], None] = lambda slot: None
+    on_wait: Callable[[Slot], None] = lambda slot: None  # for another runner
     on_output: Callable[[Slot, str], None] = lambda slot, text: None
     stop: threading.Event = field(default_factory=threading.Event)  # start nothing more
     interrupted: threading.Event = field(default_factory=threading.Event)  # nothing counts any more
@@ -212,6 +213,7 @@ def _unless_done(slot: Slot, here: Site, options: Options, patient: bool) -> Out
     `patient` waits for the other runner. None: nothing more is to be started.
     """
     timeout = POLL_SECONDS if patient else 0
+    waits = False
     lock = alone = FileLock(slot.lock)  # a lock may be taken twice
     if slot.run.template == BENCHMARK and not options.scheduler:
         alone = FileLock(ALONE)
@@ -227,6 +229,9 @@ def _unless_done(slot: Slot, here: Site, options: Options, patient: bool) -> Out
                 return _attempt(slot, here, options)
             if not patient:
                 return slot
+            if not waits:
+                waits = True
+                options.on_wait(slot)
     except OSError as error:
         return Outcome(slot, error=f"{error.filename or slot.notebook}: {error.strerror or error}")
     except RecordError as error:

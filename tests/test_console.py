@@ -51,6 +51,14 @@ def test_a_failure_says_which_notebook_is_kept(shown, monkeypatch):
     assert "FAILED: ValueError: no [bold]; the notebook is kept: " in shown(False, failed)
 
 
+def test_a_run_that_waits_says_what_for(executed):
+    text = io.StringIO()
+    slot, _ = executed["q1a"]
+    RunDisplay(1, Console(file=text, width=200)).wait(slot)
+    line = "q1a  digits, ResNet-18, Adam 0.0003, batch 16 waits: another runner is at it"
+    assert text.getvalue().strip() == line
+
+
 def test_a_diverged_training_is_marked(shown):
     def diverged(slot, made):
         results = made.results | {"diverged": True}

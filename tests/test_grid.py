@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from mlops_lib import again, grid, kernels, record, run, suite
 from mlops_lib.grid import Options
@@ -178,6 +179,27 @@ def test_benchmarks_of_several_runners_wait_for_each_other(tmp_path, recorder):
     assert [len(of_one) for of_one in outcomes] == [3, 3]
     assert len(recorder.tasks) == 6
     assert recorder.most["q2"] == 1
+
+
+def test_a_run_that_another_runner_holds_says_so_once(tmp_path, recorder):
+    waiting = []
+    runs = [*tiny(2), suite.Run("q2", Q2())]
+    slots = run.slots("held", runs, tmp_path)
+    held = slots[0]
+    held.lock.parent.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor() as runner:
+        with FileLock(held.lock), FileLock(grid.ALONE):
+            options = Options(on_wait=waiting.append)
+            outcomes = runner.submit(list, grid.execute_all(slots[:2], options))
+            alone = runner.submit(list, grid.execute_all(slots[2:], options))
+            end = time.monotonic() + 60
+            while len(waiting) < 2:
+                assert time.monotonic() < end
+                time.sleep(0.01)
+            time.sleep(3 * grid.POLL_SECONDS)
+        assert [len(outcomes.result()), len(alone.result())] == [2, 1]
+    assert {slot.title for slot in waiting} == {held.title, slots[2].title}
+    assert len(waiting) == 2
 
 
 def test_a_done_run_is_repeated_from_its_beginning(tmp_path, recorder, monkeypatch):
