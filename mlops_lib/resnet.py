@@ -440,5 +440,5 @@ def _is_plain(module: nn.Module) -> bool:
         and module.dilation == (1, 1)
         and module.padding_mode == "zeros"
         and not isinstance(module.padding, str)
-        and all(itertools.starmap(int.__lt__, zip(module.padding, module.kernel_size, strict=True)))
+        and all(pad < size for pad, size in zip(module.padding, module.kernel_size, strict=True))
     )
