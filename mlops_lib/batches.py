@@ -89,7 +89,8 @@ class Resident:
 
     def batch(self, positions: torch.Tensor) -> Batch:
         """Make a batch of the images at `positions`, int64 (B,)."""
-        return self.prepare(self.images[positions]), self.labels[positions]
+        images = self.images.index_select(0, positions)
+        return self.prepare(images), self.labels.index_select(0, positions)
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Yield all images in their stored order, for evaluation."""

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -35,12 +35,13 @@ class Place:
     amp_dtype: torch.dtype
     allocator: str = "default"  # of host memory
 
-    def autocast(self) -> torch.autocast:
+    def autocast(self) -> AbstractContextManager:
         """Return the context in which a forward pass runs."""
         import torch
 
-        enabled = self.amp_dtype != torch.float32
-        return torch.autocast(self.device.type, self.amp_dtype, enabled=enabled)
+        if self.amp_dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.amp_dtype)
 
     @property
     def is_plain_cpu(self) -> bool:

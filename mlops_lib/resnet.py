@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, get_args
@@ -210,18 +211,26 @@ class SmallMapConv2d(_CutConv2d):
 
 
 class _BatchNorm2d(nn.BatchNorm2d):
-    """torch's batch normalisation, without its checks before each call."""
+    """torch's batch normalisation, without its checks before each call; it counts no batches."""
 
-    num_batches_tracked: torch.Tensor
     momentum: float
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.training:
-            self.num_batches_tracked.add_(1)
         return torch.batch_norm(
             x, self.weight, self.bias, self.running_mean, self.running_var,
             self.training, self.momentum, self.eps, torch.backends.cudnn.enabled,
         )  # fmt: skip
+
+
+class _CountingBatchNorm2d(_BatchNorm2d):
+    """The one that counts batches for all of its network, which share its count."""
+
+    num_batches_tracked: torch.Tensor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.num_batches_tracked.add_(1)
+        return super().forward(x)
 
 
 def _axes(conv: nn.Conv2d, height: int, width: int) -> Iterator[tuple[int, int, int, int]]:
@@ -230,20 +239,14 @@ def _axes(conv: nn.Conv2d, height: int, width: int) -> Iterator[tuple[int, int, 
     return zip((height, width), conv.kernel_size, conv.stride, padding, strict=True)
 
 
-class Group(NamedTuple):
-    """Taps that meet equally many pixels: their range of taps and of meetings."""
-
-    taps: slice
-    meetings: slice
-
-
 class Plan(NamedTuple):
     """Which pixel each live tap is multiplied with, and where the product is added."""
 
     shape: tuple[int, int]  # of the output
     pixels: torch.Tensor  # int (meetings,): positions in the flattened input map
     outputs: torch.Tensor  # int (meetings,): positions in the flattened output map
-    groups: tuple[Group, ...]
+    taps: list[int]  # how many are multiplied together, as each meets equally many pixels
+    meetings: list[int]  # how many these have
 
 
 def _plan(rows: list, columns: list, width: int) -> tuple[tuple[torch.Tensor, torch.Tensor], Plan]:
@@ -258,14 +261,11 @@ def _plan(rows: list, columns: list, width: int) -> tuple[tuple[torch.Tensor, to
         if rows[i] and columns[j]
     ]
     live.sort(key=lambda tap: len(tap[2]))
-    groups, tap, meeting = [], 0, 0
-    for count, members in itertools.groupby(len(met) for *_, met in live):
-        n = len(list(members))
-        groups.append(Group(slice(tap, tap + n), slice(meeting, meeting + n * count)))
-        tap, meeting = tap + n, meeting + n * count
+    groups = Counter(len(met) for *_, met in live)
+    sizes = [*groups.values()], [met * taps for met, taps in groups.items()]
     taps = torch.tensor([i for i, *_ in live]), torch.tensor([j for _, j, _ in live])
     outputs, pixels = torch.tensor([pair for *_, met in live for pair in met]).unbind(1)
-    return taps, Plan(shape, pixels.contiguous(), outputs.contiguous(), tuple(groups))
+    return taps, Plan(shape, pixels.contiguous(), outputs.contiguous(), *sizes)
 
 
 class _SmallMap(torch.autograd.Function):
@@ -273,14 +273,13 @@ class _SmallMap(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight, plan):
-        n, c_in, height, width = x.shape
+        n, _, height, width = x.shape
         c_out = weight.shape[2]
         met = _positions(x).index_select(0, plan.pixels)  # (meetings, N C_in)
         products = x.new_empty(met.size(0), n * c_out)
-        for taps, meetings in plan.groups:
-            kernel = weight[taps]
-            pixels = met[meetings].view(kernel.size(0), -1, c_in)
-            torch.bmm(pixels, kernel, out=products[meetings].view(kernel.size(0), -1, c_out))
+        pixels, sums = (_by_tap(part, n, plan) for part in (met, products))
+        for *factors, product in zip(pixels, weight.split(plan.taps), sums, strict=True):
+            torch.bmm(*factors, out=product)
         ctx.save_for_backward(met, weight)
         ctx.plan, ctx.shape = plan, (n, height, width)
         y = x.new_zeros(math.prod(plan.shape), n * c_out).index_add_(0, plan.outputs, products)
@@ -290,18 +289,23 @@ class _SmallMap(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad):
         met, weight = ctx.saved_tensors
-        c_in, c_out = weight.shape[1:]
         plan, (n, height, width) = ctx.plan, ctx.shape
         grad = _positions(grad).index_select(0, plan.outputs)  # (meetings, N C_out)
         grad_met, grad_weight = torch.empty_like(met), torch.empty_like(weight)
-        for taps, meetings in plan.groups:
-            kernel = weight[taps]
-            here = grad[meetings].view(kernel.size(0), -1, c_out)
-            pixels = met[meetings].view(kernel.size(0), -1, c_in)
-            torch.bmm(pixels.mT, here, out=grad_weight[taps])
-            torch.bmm(here, kernel.mT, out=grad_met[meetings].view_as(pixels))
-        grad_x = met.new_zeros(height * width, n * c_in).index_add_(0, plan.pixels, grad_met)
+        rows = (_by_tap(part, n, plan) for part in (met, grad, grad_met))
+        kernels = (part.split(plan.taps) for part in (weight, grad_weight))
+        for pixels, here, grad_pixels, kernel, grad_kernel in zip(*rows, *kernels, strict=True):
+            torch.bmm(pixels.mT, here, out=grad_kernel)
+            torch.bmm(here, kernel.mT, out=grad_pixels)
+        grad_x = met.new_zeros(height * width, n * weight.size(1))
+        grad_x.index_add_(0, plan.pixels, grad_met)
         return _maps(grad_x, n, height, width), grad_weight, None
+
+
+def _by_tap(rows: torch.Tensor, n: int, plan: Plan) -> Iterator[torch.Tensor]:
+    """Yield the rows (meetings, N C) of each group as (taps, pixels of N images, C)."""
+    for part, taps in zip(rows.split(plan.meetings), plan.taps, strict=True):
+        yield part.view(taps, -1, rows.size(1) // n)
 
 
 class _Product(torch.autograd.Function):
@@ -401,13 +405,23 @@ def remove_dead_taps(
         network.set_submodule(name, live)
         if dead:
             removed[name] = dead
-    for module in network.modules() if products else ():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = _BatchNorm2d
+    if products:
+        _lighten(module for module in network.modules() if type(module) is nn.BatchNorm2d)
     if isinstance(network, ResNet) and isinstance(network.relu, nn.ReLU):
         network.maxpool = nn.Sequential(network.maxpool, network.relu)
         network.relu = nn.Identity()
     return removed
+
+
+def _lighten(norms: Iterator[nn.BatchNorm2d]) -> None:
+    """Call the batch normalisations of a network directly; let the first count for all."""
+    first = next(norms, None)
+    if first is None:
+        return
+    first.__class__ = _CountingBatchNorm2d
+    for norm in norms:
+        norm.__class__ = _BatchNorm2d
+        norm.num_batches_tracked = first.num_batches_tracked
 
 
 def _input_sizes(

@@ -157,8 +157,7 @@ def test_a_small_map_is_multiplied_without_its_padding():
     conv = nn.Conv2d(1, 1, 3, padding=1, bias=False)
     plan = SmallMapConv2d(conv, 2, 2).plan
     assert len(plan.pixels) == 16  # of 4 outputs x 9 taps the pairs that hold a pixel
-    taps = [group.taps for group in plan.groups]
-    assert taps == [slice(0, 4), slice(4, 8), slice(8, 9)]  # corners, edges, the centre
+    assert (plan.taps, plan.meetings) == ([4, 4, 1], [4, 8, 4])  # corners, edges, the centre
 
 
 @pytest.mark.parametrize("cut", [LiveConv2d, SmallMapConv2d])
