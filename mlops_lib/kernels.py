@@ -8,18 +8,23 @@ Nothing is computed and no CUDA is touched before the copy is made.
 
 from __future__ import annotations
 
+import asyncio
+import math
 import multiprocessing
 import os
 import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
+from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
@@ -105,11 +110,38 @@ def forked(directory: Path, share: Share | None = None) -> Iterator[_Manager]:
                 run_sync(km.shutdown_kernel)(now=True)
 
 
+class _Client(AsyncKernelClient):
+    """A client that goes on as soon as it hears its kernel.
+
+    jupyter_client's listens for a fifth of a second more, lest something late is taken for an
+    answer; nbclient knows what answers it.
+    """
+
+    async def wait_for_ready(self, timeout: float | None = None) -> None:
+        """Wait until the kernel answers; raises RuntimeError if it ends, or after `timeout` s."""
+        end = time.monotonic() + (math.inf if timeout is None else timeout)
+        while not await self._answers():
+            if not await self.is_alive():
+                raise RuntimeError("the kernel died before it was ready")
+            if time.monotonic() > end:
+                raise RuntimeError(f"the kernel was not ready in {timeout} seconds")
+
+    async def _answers(self) -> bool:
+        self.kernel_info()
+        try:
+            reply = await self.get_shell_msg(timeout=1)
+            await self.get_iopub_msg(timeout=0.05)  # what cells print comes this way
+        except Empty:
+            return False
+        self._handle_kernel_info_reply(reply)
+        return True
+
+
 class _Manager(AsyncKernelManager):
     """A manager that knows its clients: nbclient leaves their sockets open."""
 
     def __init__(self, **traits: Any) -> None:
-        super().__init__(**traits)
+        super().__init__(client_class=f"{__name__}.{_Client.__name__}", **traits)
         self.clients: list[Any] = []
 
     def end(self) -> None:
@@ -252,3 +284,11 @@ class ForkProvisioner(LocalProvisioner):
         self.process = _Process(self.parent.connection_file, self.directory, self.share)
         self.pid = self.pgid = self.process.pid
         return self.connection_info
+
+    async def kill(self, restart: bool = False) -> None:
+        """Kill the process and see it end, before the manager looks every tenth of a second."""
+        await super().kill(restart)
+        for _ in range(20):
+            if await self.poll() is not None:
+                break
+            await asyncio.sleep(0.005)

@@ -45,7 +45,9 @@ class Picture:
     def png(self) -> bytes:
         """Return the figure as a small PNG file."""
         drawn, small = io.BytesIO(), io.BytesIO()
-        self.figure.savefig(drawn, format="png", bbox_inches="tight")
+        # The box that "tight" stands for, found without drawing everything a first time.
+        box = self.figure.get_tightbbox().padded(plt.rcParams["savefig.pad_inches"])
+        self.figure.savefig(drawn, format="png", bbox_inches=box)
         Image.open(drawn).convert("RGB").quantize(COLOURS).save(small, "png", optimize=True)
         return small.getvalue()
 
