@@ -8,7 +8,6 @@ Nothing is computed and no CUDA is touched before the copy is made.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import multiprocessing
 import os
@@ -141,7 +140,7 @@ class _Manager(AsyncKernelManager):
     """A manager that knows its clients: nbclient leaves their sockets open."""
 
     def __init__(self, **traits: Any) -> None:
-        super().__init__(client_class=f"{__name__}.{_Client.__name__}", **traits)
+        super().__init__(client_factory=_Client, **traits)
         self.clients: list[Any] = []
 
     def end(self) -> None:
@@ -253,8 +252,8 @@ class _Process:
     def poll(self) -> int | None:
         return self.process.exitcode
 
-    def wait(self) -> int | None:
-        self.process.join()
+    def wait(self, timeout: float | None = None) -> int | None:
+        self.process.join(timeout)
         return self.process.exitcode
 
     def send_signal(self, number: int) -> None:
@@ -288,7 +287,4 @@ class ForkProvisioner(LocalProvisioner):
     async def kill(self, restart: bool = False) -> None:
         """Kill the process and see it end, before the manager looks every tenth of a second."""
         await super().kill(restart)
-        for _ in range(20):
-            if await self.poll() is not None:
-                break
-            await asyncio.sleep(0.005)
+        self.process.wait(0.1)
