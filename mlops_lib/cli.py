@@ -50,6 +50,13 @@ def _slots(suite: str, anywhere: bool = False):
     return run.slots(suite, suites.load(suite, anywhere=anywhere))
 
 
+def _say_left_out(suite: str) -> None:
+    from mlops_lib import suite as suites
+
+    if count := suites.left_out(suite):
+        click.echo(f"{count} more need a CUDA device; this machine has none")
+
+
 @main.command()
 @click.argument("suite")
 @click.option("--jobs", default=1, type=click.IntRange(1, 256), show_default=True,
@@ -82,8 +89,8 @@ def run(suite: str, **options) -> None:
     from mlops_lib import run as runner
     from mlops_lib.console import RunDisplay, plan
 
-    slots = runner.where(_slots(suite, options["scheduler"] is not None), options["where"])
-    slots = runner.only(slots, options["only"])
+    everything = _slots(suite, options["scheduler"] is not None)
+    slots = runner.only(runner.where(everything, options["where"]), options["only"])
     again = runner.FAILED if options["only_failed"] else runner.UNFINISHED
     again |= runner.STALE if options["stale"] else frozenset()
     again |= runner.DONE if options["again"] else frozenset()
@@ -93,7 +100,10 @@ def run(suite: str, **options) -> None:
             click.echo(f"{slot.record} could not be read: written anew from its notebook")
             statuses[number] = slot.status()
     waiting = [slot for slot, status in zip(slots, statuses, strict=True) if status in again]
-    click.echo(f"suite {suite}: {len(slots)} runs, {statuses.count('done')} already recorded")
+    of = f" of {len(everything)}" if len(slots) < len(everything) else ""
+    click.echo(f"suite {suite}: {len(slots)}{of} runs, {statuses.count('done')} already recorded")
+    if options["scheduler"] is None:
+        _say_left_out(suite)
     stale = statuses.count("stale")
     if stale and "stale" not in again:
         click.echo(f"{stale} are of a template that has changed since: --stale repeats them")
@@ -140,10 +150,11 @@ def status(suite: str) -> None:
 
     for slot in _slots(suite):
         status = slot.status()
-        click.echo(f"{status:8} {slot.title} ({slot.run.template}/{slot.run.slug})")
+        click.echo(f"{status:8} {slot.label} ({slot.run.template}/{slot.run.slug})")
         if status in ("failed", "damaged"):
             click.echo(f"         {again.problem(slot.notebook)}")
             click.echo(f"         {again.command(slot.notebook, suite)}")
+    _say_left_out(suite)
 
 
 @main.command()
@@ -165,7 +176,7 @@ def report(suite: str | None, pdf: Path | None) -> None:
         click.echo(f"left out: {error}")
     for slot in slots:
         found = slot.read()
-        click.echo(result_line(slot, found) if found else f"not run: {slot.title}")
+        click.echo(result_line(slot, found) if found else f"not run: {slot.label}")
     click.echo(f"The book: {index}")
 
 

@@ -42,7 +42,7 @@ def result_line(slot: Slot, run: Record) -> str:
     except ValueError:
         where = slot.notebook
     return (
-        f"{run.template}  {slot.title} on {title(run.environment['device'])}: "
+        f"{run.template}  {slot.label} on {title(run.environment['device'])}: "
         f"test accuracy {accuracy_text(run.results)} %, {verb} in {seconds:.1f} s, {where}"
     )
 
@@ -79,14 +79,14 @@ class RunDisplay:
     def start(self, slot: Slot) -> None:
         """Say which run begins."""
         self.logged[slot] = time.monotonic()
-        description = escape(f"  {slot.run.template}  {slot.title}")
+        description = escape(f"  {slot.run.template}  {slot.label}")
         self.running[slot] = self.bars.add_task(description, total=1, now="")
-        self.say(f"{slot.run.template}  {slot.title} …")
+        self.say(f"{slot.run.template}  {slot.label} …")
 
     def wait(self, slot: Slot) -> None:
         """Say that a run can't begin yet."""
         what = "it, or another measurement" if slot.run.template == BENCHMARK else "it"
-        self.say(f"{slot.run.template}  {slot.title} waits: another runner is at {what}")
+        self.say(f"{slot.run.template}  {slot.label} waits: another runner is at {what}")
 
     def output(self, slot: Slot, text: str) -> None:
         """Show the newest line that a run printed; in a log, only every few seconds."""
@@ -102,7 +102,7 @@ class RunDisplay:
         if outcome.slot in self.running:
             self.bars.remove_task(self.running.pop(outcome.slot))
         self.bars.update(self.task, completed=self.number)
-        place = f"[{self.number}/{self.total}] {outcome.slot.run.template}  {outcome.slot.title}"
+        place = f"[{self.number}/{self.total}] {outcome.slot.run.template}  {outcome.slot.label}"
         if outcome.error:
             kept = outcome.slot.notebook
             what = "earlier result" if outcome.slot.read() else "notebook"
@@ -135,7 +135,7 @@ def plan(
         runs = status in again
         about = duration_text(seconds.get(slot)) if runs else ""
         verb = "runs" if runs else "skipped"
-        yield f"{verb:8} {about:8} {slot.run.template:4} {slot.title} ({REASONS[status]})"
+        yield f"{verb:8} {about:8} {slot.run.template:4} {slot.label} ({REASONS[status]})"
     total = sum(seconds.values())
     unknown = len(waiting) - len(seconds)
     yield (

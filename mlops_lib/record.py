@@ -294,7 +294,7 @@ def read(path: Path) -> Record:
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise RecordError(f"{path} can't be read: {error}") from None
+        raise RecordError(f"{path} can't be read: {error.strerror}") from None
     found = parse(text, path)
     if path.suffix != ".ipynb":
         return found

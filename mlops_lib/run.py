@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +34,7 @@ class Slot:
 
     run: Run
     folder: Path
+    apart: str = field(default="", compare=False)  # `seed 1`: from others of its suite and title
 
     @property
     def notebook(self) -> Path:
@@ -53,7 +54,7 @@ class Slot:
         if self.record.exists():
             return self
         found = self.folder.parent.glob(f"*/{self.run.template}/{self.record.name}")
-        return next((Slot(self.run, path.parents[1]) for path in found), self)
+        return next((replace(self, folder=path.parents[1]) for path in found), self)
 
     @property
     def key(self) -> str:
@@ -64,6 +65,15 @@ class Slot:
     def title(self) -> str:
         """Return what the run is called in tables and on its page."""
         return tables.run_title(self.run.parameters.model_dump())
+
+    @property
+    def label(self) -> str:
+        """Return what the run is called beside others of its suite."""
+        return ", ".join(filter(None, [self.title, self.apart]))
+
+    def text(self, name: str) -> str:
+        """Write the value of a parameter as a user would."""
+        return _text(getattr(self.run.parameters, name))
 
     def read(self) -> Record | None:
         """Return the record, or None where there is none that can be read."""
@@ -109,7 +119,23 @@ def slots(suite: str, runs: Iterable[Run], folder: Path | None = None) -> list[S
     own = folder / Path(suite).stem
     paths = sorted(folder.glob("*/*/*.json"), key=lambda path: (path.parents[1] == own, path))
     recorded = {(path.parent.name, path.stem): path.parents[1] for path in paths}  # own ones last
-    return [Slot(run, recorded.get((run.template, run.slug), own)) for run in runs]
+    return _told_apart([Slot(run, recorded.get((run.template, run.slug), own)) for run in runs])
+
+
+def _told_apart(places: list[Slot]) -> list[Slot]:
+    """Note with each run the parameters in which runs of its title differ."""
+    titles = [(slot.run.template, slot.title) for slot in places]
+    alike: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for title, slot in zip(titles, places, strict=True):
+        alike.setdefault(title, []).append(dict(slot.run.parameters))
+    unlike = {
+        title: [name for name in some[0] if len({values[name] for values in some}) > 1]
+        for title, some in alike.items()
+    }
+    return [
+        replace(slot, apart=", ".join(f"{name} {slot.text(name)}" for name in unlike[title]))
+        for title, slot in zip(titles, places, strict=True)
+    ]
 
 
 def where(places: list[Slot], conditions: Iterable[str]) -> list[Slot]:
@@ -133,7 +159,7 @@ def where(places: list[Slot], conditions: Iterable[str]) -> list[Slot]:
         texts = sorted({_text(have[key]) for have in values.values() if key in have})
         if _text(value) not in texts:
             raise ParameterError(
-                f"where={condition!r} is not allowed: no run has it; "
+                f"where={condition!r} is not allowed: it chooses among the suite's runs, whose "
                 f"{key} is {' or '.join(texts)}{nearest(value, texts)}"
             )
         wanted.setdefault(key, set()).add(_text(value))
@@ -153,7 +179,8 @@ def only(places: list[Slot], names: Collection[str]) -> list[Slot]:
     for name in names:
         if name not in named:
             raise ParameterError(
-                f"only={name!r} is not allowed: no run is called so{nearest(name, list(named))}"
+                f"only={name!r} is not allowed: no run of the suite is called so"
+                f"{nearest(name, list(named))}"
             )
     return [slot for name, slot in named.items() if not names or name in names]
 

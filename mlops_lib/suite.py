@@ -75,6 +75,11 @@ class _Grid(_Strict):
         """Return how many there are, those to exclude included."""
         return math.prod(map(len, self.grid.values()))
 
+    @property
+    def is_possible(self) -> bool:
+        """Say whether this machine has what the grid requires."""
+        return self.requires is None or hardware.cuda_is_present()
+
 
 class _File(_Strict):
     description: str
@@ -94,17 +99,7 @@ def load(name: str, folder: Path = FOLDER, anywhere: bool = False) -> list[Run]:
     All parameters are validated here, before anything runs.
     Raises SuiteError, which names file, grid, key and value.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
-    if not os.path.exists(path):
-        known = names(folder)
-        raise SuiteError(
-            f"suite={shown(name)} is not there: use one of {', '.join(known)}{nearest(name, known)}"
-        )
-    if not re.fullmatch(r"\w[\w .-]*", path.stem):  # the folder of its runs is named after it
-        raise SuiteError(
-            f"suite={shown(name)} is not allowed: "
-            "a name should hold letters, digits, _, and after the first spaces, - and dots"
-        )
+    path = _path(name, folder)
     grids = _read(path).grids
     combinations = sum(grid.combinations for grid in grids)
     if combinations > MOST_RUNS:
@@ -116,9 +111,31 @@ def load(name: str, folder: Path = FOLDER, anywhere: bool = False) -> list[Run]:
     for number, grid in enumerate(grids, start=1):
         place = f"{path.name}, grid {number} ({grid.template})"
         expanded = _expand(grid, place)
-        if anywhere or grid.requires is None or hardware.cuda_is_present():
+        if anywhere or grid.is_possible:
             runs += expanded
     return list(dict.fromkeys(runs))
+
+
+def left_out(name: str, folder: Path = FOLDER) -> int:
+    """Return how many runs of the suite `load` leaves out on this machine."""
+    path = _path(name, folder)
+    return sum(len(_expand(grid, path.name)) for grid in _read(path).grids if not grid.is_possible)
+
+
+def _path(name: str, folder: Path) -> Path:
+    """Return the file of a suite; raise SuiteError where it is not there."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
+    if not os.path.exists(path):
+        known = names(folder)
+        raise SuiteError(
+            f"suite={shown(name)} is not there: use one of {', '.join(known)}{nearest(name, known)}"
+        )
+    if not re.fullmatch(r"\w[\w .-]*", path.stem):  # the folder of its runs is named after it
+        raise SuiteError(
+            f"suite={shown(name)} is not allowed: "
+            "a name should hold letters, digits, _, and after the first spaces, - and dots"
+        )
+    return path
 
 
 def _read(path: Path) -> _File:

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from mlops_lib import data as datasets
-from mlops_lib import run, suite, tables
+from mlops_lib import hardware, run, suite, tables
 from mlops_lib.cli import main
 
 
@@ -58,7 +58,19 @@ def test_a_place_that_can_not_be_written_to_is_named(mlops, smoke, smoke_in_plac
 def test_done_runs_are_repeated_where_asked_for(mlops, smoke_in_place):
     assert "0 to run" in mlops("run", "smoke", "--dry-run").output
     plan = mlops("run", "smoke", "--dry-run", "--again", "--where", "kernel=rbf").output
-    assert "1 to run" in plan and "1 already recorded" in plan
+    assert "1 to run" in plan and "suite smoke: 1 of 5 runs, 1 already recorded" in plan
+
+
+def test_runs_that_need_another_device_are_counted(mlops, tmp_path, monkeypatch):
+    file = tmp_path / "mine.yaml"
+    shutil.copy(suite.FOLDER / "smoke.yaml", file)
+    grid = "  - {template: q2, fixed: {device: cuda}, grid: {seed: [1, 2]}, requires: cuda}\n"
+    file.write_text(file.read_text().rstrip() + "\n" + grid)
+    for present, count in ((False, 1), (True, 0)):
+        monkeypatch.setattr(hardware, "cuda_is_present", lambda present=present: present)
+        for words in (("run", str(file), "--dry-run"), ("status", str(file))):
+            said = mlops(*words).output
+            assert said.count("2 more need a CUDA device; this machine has none\n") == count
 
 
 def test_a_folder_of_pictures_is_a_dataset(mlops, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from mlops_lib import again, grid, hardware, record, run, suite
-from mlops_lib.params import ParameterError, Q1a
+from mlops_lib.params import ParameterError, Q1a, Q1b
 
 
 def test_every_smoke_run_leaves_a_notebook_and_a_record(smoke):
@@ -190,6 +190,19 @@ def test_an_alarm_rings_until_it_is_heard():
     assert not late.is_set()
 
 
+def test_runs_of_one_title_are_told_apart(tmp_path):
+    some = ({"input_size": 28, "seed": 0}, {"input_size": 28, "seed": 1}, {"lr": 1e-3, "seed": 1})
+    runs = [suite.Run("q1a", Q1a(**values)) for values in some] + [suite.Run("q1b", Q1b())]
+    slots = run.slots("some", runs, tmp_path)
+    assert [slot.label for slot in slots] == [
+        "MNIST, ResNet-18, Adam 0.0003, batch 128, seed 0",
+        "MNIST, ResNet-18, Adam 0.0003, batch 128, seed 1",
+        "MNIST, ResNet-18, Adam 0.001, batch 128",
+        "MNIST, SVM, RBF kernel",
+    ]
+    assert slots[0] == run.Slot(runs[0], slots[0].folder)
+
+
 def test_conditions_choose_runs(tmp_path):
     slots = run.slots("smoke", suite.load("smoke"), tmp_path)
     assert len(run.where(slots, [])) == 5
@@ -209,7 +222,7 @@ def test_conditions_choose_runs(tmp_path):
         ("optimiser=sgd", "did you mean 'optimizer'"),
         ("optimizer", "write key=value"),
         ("optimizer=sdg", "optimizer is adam or sgd; did you mean 'sgd'"),
-        ("lr=0.1", "lr is 0.0003"),
+        ("lr=0.1", "among the suite's runs, whose lr is 0.0003"),
         ("template=q1c", "template is q1a or q1b or q2"),
         ("templat=q1a", "did you mean 'template'"),
     ],

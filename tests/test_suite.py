@@ -37,9 +37,10 @@ def test_a_grid_that_requires_cuda_is_left_out_without_one(write, monkeypatch):
     )
     monkeypatch.setattr(hardware, "cuda_is_present", lambda: False)
     assert suite.load(name) == []
-    assert len(suite.load(name, anywhere=True)) == 1
+    assert len(suite.load(name, anywhere=True)) == suite.left_out(name) == 1
     monkeypatch.setattr(hardware, "cuda_is_present", lambda: True)
     assert len(suite.load(name)) == 1
+    assert suite.left_out(name) == 0
 
 
 @pytest.mark.parametrize(
