@@ -33,7 +33,7 @@ report: .venv/ready
 install: .venv/ready
 
 lab: .venv/ready
-	PATH="$(CURDIR)/$(BIN):$$PATH" JUPYTER_CONFIG_PATH=$(CURDIR)/.jupyter \
+	PATH="$(CURDIR)/$(BIN):$$PATH" JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" \
 	  jupyter lab --LabApp.default_url=/lab/tree/book $(ROOT) $(LAB)
 
 pdf: .venv/ready

@@ -15,10 +15,15 @@ from mlops_lib.record import Record
 
 
 def failures(folder: Path | None = None) -> pd.DataFrame:
-    """Return the notebooks without a sound record: columns run, error, command (to repeat it)."""
-    rows = []
-    for path in sorted((folder or tables.RUNS).glob("*/*/*.ipynb")):
-        if error := problem(path):
+    """Return the notebooks without a sound record: columns run, error, command (to repeat it).
+
+    Those whose run another suite has recorded since are left out.
+    """
+    folder, rows = folder or tables.RUNS, []
+    for path in sorted(folder.glob("*/*/*.ipynb")):
+        here = path.with_suffix(".json")
+        elsewhere = not here.exists() and any(folder.glob(f"*/{path.parent.name}/{here.name}"))
+        if not elsewhere and (error := problem(path)):
             rows.append((failure(path)[0], error, command(path)))
     return pd.DataFrame(rows, columns=["run", "error", "command"])
 

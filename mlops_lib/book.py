@@ -37,8 +37,10 @@ def build(report: Callable[[str], None]) -> Path:
 def pdf(target: Path, report: Callable[[str], None]) -> None:
     """Print the book to the file `target`, without the pages of single runs.
 
-    Raises BuildError, also where there is no Chromium.
+    Raises BuildError, also where there is no Chromium, and no folder for the file.
     """
+    if not target.parent.is_dir():
+        raise BuildError(f"pdf={str(target)!r} is not allowed: {target.parent} is not a folder")
     chromium = browser()
     if chromium is None:
         raise BuildError(f"no browser to print with is installed: use {' or '.join(BROWSERS)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import math
 import signal
 import sys
@@ -34,6 +35,9 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Run parameter grids of the study's notebooks, and build the book from their records."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without "…" gets "?"
+            stream.reconfigure(errors="replace")
 
 
 def _finite(_: click.Context, option: click.Parameter, value: float | None) -> float | None:
@@ -50,10 +54,22 @@ def _slots(suite: str, anywhere: bool = False):
     return run.slots(suite, suites.load(suite, anywhere=anywhere))
 
 
-def _say_left_out(suite: str) -> None:
+def _listed(suite: str):
+    """Return the runs of SUITE that are possible here or were tried, and how many others it has."""
     from mlops_lib import suite as suites
 
-    if count := suites.left_out(suite):
+    possible = set(suites.load(suite))
+    everything = _slots(suite, anywhere=True)
+    slots = [
+        slot
+        for slot in everything
+        if slot.run in possible or slot.record.exists() or slot.notebook.exists()
+    ]
+    return slots, len(everything) - len(slots)
+
+
+def _say_left_out(count: int) -> None:
+    if count:
         click.echo(f"{count} more need a CUDA device; this machine has none")
 
 
@@ -87,31 +103,34 @@ def run(suite: str, **options) -> None:
 
     from mlops_lib import grid
     from mlops_lib import run as runner
+    from mlops_lib import suite as suites
     from mlops_lib.console import RunDisplay, plan
 
-    everything = _slots(suite, options["scheduler"] is not None)
+    # Elsewhere runs may have what they need; and who names a run hears what it needs.
+    anywhere = options["scheduler"] is not None or bool(options["only"])
+    everything = _slots(suite, anywhere)
     slots = runner.only(runner.where(everything, options["where"]), options["only"])
     again = runner.FAILED if options["only_failed"] else runner.UNFINISHED
     again |= runner.STALE if options["stale"] else frozenset()
     again |= runner.DONE if options["again"] else frozenset()
     statuses = [slot.status() for slot in slots]
     for number, slot in enumerate(slots):
-        if statuses[number] == "damaged" and not options["dry_run"] and slot.restore():
-            click.echo(f"{slot.record} could not be read: written anew from its notebook")
+        if not options["dry_run"] and slot.restore():
+            what = "could not be read" if statuses[number] == "damaged" else "was missing"
+            click.echo(f"{slot.record} {what}: written anew from its notebook")
             statuses[number] = slot.status()
     waiting = [slot for slot, status in zip(slots, statuses, strict=True) if status in again]
     of = f" of {len(everything)}" if len(slots) < len(everything) else ""
     click.echo(f"suite {suite}: {len(slots)}{of} runs, {statuses.count('done')} already recorded")
-    if options["scheduler"] is None:
-        _say_left_out(suite)
+    if not anywhere:
+        _say_left_out(suites.left_out(suite))
     stale = statuses.count("stale")
     if stale and "stale" not in again:
         click.echo(f"{stale} are of a template that has changed since: --stale repeats them")
     if options["dry_run"]:
         click.echo("\n".join(plan(slots, statuses, again, options["jobs"])))
         return
-    if options["scheduler"] is None:
-        runner.check(slot.run for slot in waiting)
+    runner.check((slot.run for slot in waiting), here=options["scheduler"] is None)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing is left behind
     console = Console()
     with RunDisplay(len(waiting), console) as display:
@@ -148,13 +167,14 @@ def status(suite: str) -> None:
     damaged (the record can't be read)."""
     from mlops_lib import again
 
-    for slot in _slots(suite):
+    slots, others = _listed(suite)
+    for slot in slots:
         status = slot.status()
         click.echo(f"{status:8} {slot.label} ({slot.run.template}/{slot.run.slug})")
         if status in ("failed", "damaged"):
             click.echo(f"         {again.problem(slot.notebook)}")
             click.echo(f"         {again.command(slot.notebook, suite)}")
-    _say_left_out(suite)
+    _say_left_out(others)
 
 
 @main.command()
@@ -166,17 +186,18 @@ def report(suite: str | None, pdf: Path | None) -> None:
     from mlops_lib import book, tables
     from mlops_lib.console import result_line
 
+    slots, others = _listed(suite) if suite else ([], 0)
     if pdf:
         book.pdf(pdf.resolve(), click.echo)
         click.echo(f"The book: {pdf}")
         return
-    slots = _slots(suite) if suite else []
     index = book.build(click.echo)
     for error in tables.sound_and_damaged()[1].values():
         click.echo(f"left out: {error}")
     for slot in slots:
         found = slot.read()
         click.echo(result_line(slot, found) if found else f"not run: {slot.label}")
+    _say_left_out(others)
     click.echo(f"The book: {index}")
 
 
@@ -196,7 +217,10 @@ def compare(first: Path, second: Path, page: Path | None) -> None:
         return
     from mlops_lib import comparison
 
-    record.write_text(comparison.page(*runs), page)
+    if page.exists() and not page.is_file():  # a pipe, a terminal
+        page.write_text(comparison.page(*runs), encoding="utf-8")
+    else:
+        record.write_text(comparison.page(*runs), page.resolve())
     click.echo(f"{page} written")
 
 
@@ -215,7 +239,12 @@ def data(names: tuple[str, ...]) -> None:
     """Fetch and verify the datasets NAMES (all that the reports use, where none is named)."""
     from mlops_lib import data as datasets
 
-    for name in names or ("mnist", "fashion_mnist"):
+    if "digits" in names:
+        click.echo("digits: nothing to fetch, scikit-learn brings them")
+    files = [name for name in names if name != "digits"]
+    for name in files:
+        datasets.check_name(name)
+    for name in files if names else ("mnist", "fashion_mnist"):
         if classes := datasets.picture_folders(name):
             images, _ = datasets.load(name)
             place = classes[0].parent

@@ -137,15 +137,7 @@ def subset(train: np.ndarray, labels: np.ndarray, train_size: int | None, seed: 
 
     if train_size is None or train_size == len(train):
         return train
-    if train_size > len(train):
-        raise _too_many(train_size, len(train))
-    classes = len(np.unique(labels))
-    if train_size > len(train) - classes:
-        raise ParameterError(
-            f"train_size={train_size} is not allowed: of the {len(train)} images of the training "
-            f"split, all (None) or at most {len(train) - classes} can be taken, to be fair to "
-            f"{classes} classes"
-        )
+    _check_size(train_size, len(train), len(np.unique(labels)))
     try:
         chosen, _ = train_test_split(
             train, train_size=train_size, stratify=labels[train], random_state=seed
@@ -158,21 +150,37 @@ def subset(train: np.ndarray, labels: np.ndarray, train_size: int | None, seed: 
 
 
 def check(name: str, train_size: int | None) -> None:
-    """Raise ParameterError where a dataset of a known size has fewer training images than asked."""
+    """Raise ParameterError where a dataset of a known size can't give so many training images."""
     held = TRAINING_IMAGES.get(name)
-    if train_size and held and train_size > held:
-        raise _too_many(train_size, held)
+    if train_size and held:
+        _check_size(train_size, held, len(class_names(name)))
 
 
-def _too_many(train_size: int, held: int) -> ParameterError:
-    return ParameterError(
-        f"train_size={train_size} is not allowed: the training split holds {held} images"
-    )
+def _check_size(train_size: int, held: int, classes: int) -> None:
+    if train_size > held:
+        raise ParameterError(
+            f"train_size={train_size} is not allowed: the training split holds {held} images"
+        )
+    if held - classes < train_size < held:
+        raise ParameterError(
+            f"train_size={train_size} is not allowed: of the {held} images of the training "
+            f"split, all (None) or at most {held - classes} can be taken, to be fair to "
+            f"{classes} classes"
+        )
 
 
 def features(images: np.ndarray) -> np.ndarray:
     """Return images, uint8 (N, H, W), as the rows of a matrix, float32 (N, H * W) in 0..1."""
     return images.reshape(len(images), -1).astype(np.float32) / 255
+
+
+def check_name(name: str) -> None:
+    """Raise DataError where no dataset that consists of files is called so."""
+    known = [*TORCHVISION_CLASS, *OWN]
+    if name not in known:
+        raise DataError(
+            f"dataset={shown(name)} is not allowed: use {', '.join(known)}{nearest(name, known)}"
+        )
 
 
 def fetch(name: str, report: Callable[[str], None] = lambda line: None) -> list[Path]:
@@ -183,11 +191,7 @@ def fetch(name: str, report: Callable[[str], None] = lambda line: None) -> list[
     line of text for each step.
     Raises DataError where a file fails its check, or with what went wrong at each source.
     """
-    known = [*TORCHVISION_CLASS, *OWN]
-    if name not in known:
-        raise DataError(
-            f"dataset={shown(name)} is not allowed: use {', '.join(known)}{nearest(name, known)}"
-        )
+    check_name(name)
     if directory := local(name):
         return _verified(directory, _sums(name, directory))
     if name in OWN:

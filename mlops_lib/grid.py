@@ -78,6 +78,7 @@ class _Here:
     """Kernels on this machine, its cores and GPUs divided among the jobs."""
 
     def __init__(self, jobs: int) -> None:
+        kernels.check()
         self.jobs = jobs
         self.shares: queue.SimpleQueue[Share] = queue.SimpleQueue()
         for share in kernels.shares(jobs):
@@ -121,7 +122,7 @@ class _Workers:
         try:
             return future.result()
         except Exception as error:  # whatever befell the workers
-            return Performed(task.notebook, f"{type(error).__name__}: {error}", 0.0)
+            return run.not_performed(task, f"{type(error).__name__}: {error}")
         finally:
             self.futures.discard(future)
 
@@ -157,7 +158,7 @@ def execute_all(places: list[Slot], options: Options | None = None) -> Iterator[
     together = [slot for slot in places if slot.run.template != BENCHMARK]
     for some, jobs in ((together, options.jobs), (alone, 1)):
         if some:
-            here = _Workers(options.scheduler) if options.scheduler else _Here(jobs)
+            here = _Here(jobs) if options.scheduler is None else _Workers(options.scheduler)
             try:
                 yield from _side_by_side(some, here, min(jobs, here.jobs), options)
             finally:
@@ -215,7 +216,7 @@ def _unless_done(slot: Slot, here: Site, options: Options, patient: bool) -> Out
     timeout = POLL_SECONDS if patient else 0
     waits = False
     lock = alone = FileLock(slot.lock)  # a lock may be taken twice
-    if slot.run.template == BENCHMARK and not options.scheduler:
+    if slot.run.template == BENCHMARK and options.scheduler is None:
         alone = FileLock(ALONE)
     try:
         slot.lock.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 # Of glibc's malloc.h and Linux's mman.h.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, NEVER, MADV_HUGEPAGE = -1, -3, -1, 14
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX, NEVER, MADV_HUGEPAGE = -1, -3, -4, -1, 14
 HUGE_PAGE = 2**21
 BLOCK_BYTES, HEAP_BLOCKS = 2**29, 8  # of address space: it takes no memory until it is used
 
@@ -78,7 +78,8 @@ class Place:
         import torch
 
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # A DataLoader's thread may pin memory meanwhile.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             work()
         return graph.replay
 
@@ -200,7 +201,9 @@ def keep_memory() -> bool:
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     libc.free.argtypes = [ctypes.c_void_p]
     libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    kept = libc.mallopt(M_MMAP_THRESHOLD, 2**30) and libc.mallopt(M_TRIM_THRESHOLD, NEVER)
+    # Before 2.35, glibc took no threshold above 32 MiB.
+    kept = libc.mallopt(M_MMAP_THRESHOLD, 2**30) or libc.mallopt(M_MMAP_MAX, 0)
+    kept = kept and libc.mallopt(M_TRIM_THRESHOLD, NEVER)
     scarce = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
     blocks = [libc.malloc(BLOCK_BYTES) for _ in range(1 if scarce else HEAP_BLOCKS)]
     for block in filter(None, blocks):  # freed, they stay part of the heap
@@ -221,9 +224,9 @@ def check(device: str) -> None:
 def _amp_dtype(amp: str, cuda: bool, input_size: int) -> torch.dtype:
     import torch
 
-    large = input_size >= BF16_GAINS_FROM_PIXELS
-    computes = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    gains = cuda or (large and computes)
+    able = torch.cpu.get_capabilities()
+    computes = able.get("amx_tile", False) or able.get("avx512_bf16", False)
+    gains = cuda or (input_size >= BF16_GAINS_FROM_PIXELS and computes)
     if amp == "off" or (amp == "auto" and not gains):
         return torch.float32
     if cuda and not torch.cuda.is_bf16_supported(including_emulation=False):

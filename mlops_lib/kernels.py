@@ -30,7 +30,9 @@ from jupyter_client.provisioning import LocalProvisioner
 from jupyter_client.utils import run_sync
 
 from mlops_lib import hardware, record
+from mlops_lib.params import ParameterError
 
+SOCKET_PATH, SOCKET_NAME = 107, 32  # characters: of a socket's path; of its name below TMPDIR
 _live: dict[_Manager, str] = {}  # kernels of this process, and whom they work for
 _starting = threading.Lock()
 
@@ -72,6 +74,16 @@ def end_all(owner: str = "") -> None:
 def available() -> bool:
     """Say whether this system can fork a kernel."""
     return "forkserver" in multiprocessing.get_all_start_methods()
+
+
+def check() -> None:
+    """Raise ParameterError where kernels can't be spoken to: sockets have short paths."""
+    place, most = tempfile.gettempdir(), SOCKET_PATH - SOCKET_NAME
+    if len(os.fsencode(place)) > most:
+        raise ParameterError(
+            f"TMPDIR={place!r} is not allowed: the path of a folder for sockets has at most "
+            f"{most} characters"
+        )
 
 
 def start_server() -> None:
@@ -158,6 +170,8 @@ def _serve(connection_file: str, directory: str, share: Share | None) -> None:
     """Be a kernel: runs in the forked process, until the kernel is shut down."""
     os.setsid()
     os.chdir(directory)
+    # A daemon to its server, which does not wait for it; but a DataLoader has children.
+    vars(multiprocessing.current_process())["_config"]["daemon"] = False
     if share is not None:
         keep_to(share)
         if not share.owner:

@@ -1,12 +1,15 @@
 """What the process that kernels are forked from imports: all that a run needs, once.
 
 Where the runner ends meanwhile, so does this process; it would notice only after its imports.
+Ctrl-C, which a terminal sends to this process too, ends it until then.
 """
 # ruff: noqa: E402, F401
 
 import os
+import signal
 import threading
 
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # the server itself ignores it, later
 runner, imported = os.getppid(), threading.Event()
 
 
@@ -17,7 +20,7 @@ def end_with_runner() -> None:
             os._exit(1)
 
 
-watch = threading.Thread(target=end_with_runner)
+watch = threading.Thread(target=end_with_runner, daemon=True)  # outlives no failed import
 watch.start()
 
 import atexit

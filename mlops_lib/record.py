@@ -184,11 +184,12 @@ def begin(template: Template, namespace: dict[str, Any]) -> Begun:
     return Begun(template, parameters, key(parameters, template), started_at, time.perf_counter())
 
 
-def check(parameters: Parameters) -> None:
-    """Raise ParameterError where a run needs what its dataset or this machine lacks."""
+def check(parameters: Parameters, here: bool = True) -> None:
+    """Raise ParameterError where a run needs what its dataset lacks or, if `here`, this machine."""
     data.check(getattr(parameters, "dataset", ""), getattr(parameters, "train_size", None))
-    hardware.check(getattr(parameters, "device", "cpu"))
-    svm.check(getattr(parameters, "backend", "auto"))
+    if here:
+        hardware.check(getattr(parameters, "device", "cpu"))
+        svm.check(getattr(parameters, "backend", "auto"))
 
 
 def _end_kernel_at_once() -> None:

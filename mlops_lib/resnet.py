@@ -124,8 +124,18 @@ class _CutConv2d(nn.Module):
         self._put(full, self.weight.detach())
         destination[prefix + "weight"] = full
 
-    def _load_from_state_dict(self, state_dict, prefix, *args):
-        full = state_dict[prefix + "weight"]
+    def _load_from_state_dict(
+        self, state_dict, prefix, metadata, strict, missing_keys, unexpected_keys, error_msgs
+    ):
+        key = prefix + "weight"
+        full = state_dict.get(key)
+        if full is None:
+            missing_keys.append(key)
+            return
+        if full.shape != self.full.shape:
+            shapes = f"{tuple(full.shape)} where the network has {tuple(self.full.shape)}"
+            error_msgs.append(f"size mismatch for {key}: {shapes}")
+            return
         self.full.copy_(full)
         with torch.no_grad():
             self.weight.copy_(self._cut(full))

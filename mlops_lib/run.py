@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlops_lib import checkpoint, kernels, record, tables
+from mlops_lib import suite as suites
 from mlops_lib.kernels import Share
 from mlops_lib.params import ParameterError, nearest
 from mlops_lib.record import BOOK, Record
@@ -95,8 +96,11 @@ class Slot:
         return "done" if found.key == self.key else "stale"
 
     def restore(self) -> bool:
-        """Write a damaged record anew from its notebook, which holds it too; say whether it was."""
-        if self.status() != "damaged":
+        """Write a record that is damaged or gone anew from its notebook, which holds it too.
+
+        Says whether it was; a notebook that failed holds none.
+        """
+        if self.status() not in ("damaged", "failed"):
             return False
         try:
             made = record.read(self.notebook)
@@ -116,7 +120,7 @@ def slots(suite: str, runs: Iterable[Run], folder: Path | None = None) -> list[S
     The folder is by default the one whose runs the book shows, `book/runs/`.
     """
     folder = folder or tables.RUNS
-    own = folder / Path(suite).stem
+    own = folder / suites.title(suite)
     paths = sorted(folder.glob("*/*/*.json"), key=lambda path: (path.parents[1] == own, path))
     recorded = {(path.parent.name, path.stem): path.parents[1] for path in paths}  # own ones last
     return _told_apart([Slot(run, recorded.get((run.template, run.slug), own)) for run in runs])
@@ -151,13 +155,13 @@ def where(places: list[Slot], conditions: Iterable[str]) -> list[Slot]:
         key, equals, value = condition.partition("=")
         if not equals:
             raise ParameterError(f"where={condition!r} is not allowed: write key=value")
-        if key not in keys:
+        if key not in keys and places:
             raise ParameterError(
                 f"where={condition!r} is not allowed: no run has a parameter {key!r}, "
                 f"only {', '.join(keys)}{nearest(key, keys)}"
             )
         texts = sorted({_text(have[key]) for have in values.values() if key in have})
-        if _text(value) not in texts:
+        if _text(value) not in texts and places:
             raise ParameterError(
                 f"where={condition!r} is not allowed: it chooses among the suite's runs, whose "
                 f"{key} is {' or '.join(texts)}{nearest(value, texts)}"
@@ -199,10 +203,13 @@ def _text(value: Any) -> str:
         return str(value)
 
 
-def check(runs: Iterable[Run]) -> None:
-    """Raise ParameterError, before anything starts, where a run needs what is not here."""
+def check(runs: Iterable[Run], here: bool = True) -> None:
+    """Raise ParameterError, before anything starts, where a run needs what is nowhere, or not here.
+
+    `here`: whether it is to be executed on this machine.
+    """
     for run in runs:
-        record.check(run.parameters)
+        record.check(run.parameters, here)
 
 
 @dataclass(frozen=True)
@@ -261,11 +268,13 @@ def perform(
             error = f"the kernel ended before the notebook did: {died}"
         if error and late.is_set():
             error = f"stopped after {task.timeout:g} s (--timeout)"
-        if target.exists():
-            executed = _tidy(target.read_text(encoding="utf-8"), task, error)
-        else:
-            executed = task.notebook
-        return Performed(executed, error, time.perf_counter() - start)
+        executed = target.read_text(encoding="utf-8") if target.exists() else task.notebook
+        return Performed(_tidy(executed, task, error), error, time.perf_counter() - start)
+
+
+def not_performed(task: Task, error: str) -> Performed:
+    """Return what there is of a task that never came to be executed, and why."""
+    return Performed(_tidy(task.notebook, task, error), error, 0.0)
 
 
 @contextmanager
@@ -298,8 +307,8 @@ def _tidy(notebook: str, task: Task, error: str | None) -> str:
     titled["source"] = re.sub(
         r"^# .*", lambda _: f"# {task.title}", "".join(titled["source"]), count=1
     )
-    content["metadata"]["papermill"]["input_path"] = f"book/{task.template}.ipynb"
-    content["metadata"]["papermill"]["output_path"] = "run.ipynb"
+    places = {"input_path": f"book/{task.template}.ipynb", "output_path": "run.ipynb"}
+    content["metadata"].setdefault("papermill", {}).update(places)
     if error:
         content["metadata"][ERROR] = error
     for cell in content["cells"]:

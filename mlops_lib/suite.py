@@ -34,6 +34,7 @@ from mlops_lib.record import PROJECT
 FOLDER = PROJECT / "params"
 # What a run's file is named after, in this order; the hash tells apart what these don't.
 SLUG_NAMES = ("dataset", "model", "kernel", "optimizer", "lr", "batch_size", "device")
+SUFFIXES = (".yaml", ".yml")
 MOST_BYTES = 100_000  # of a suite's file
 MOST_NODES = 100_000  # of its YAML, aliases written out
 MOST_RUNS = 100_000
@@ -86,6 +87,12 @@ class _File(_Strict):
     grids: list[_Grid] = Field(min_length=1)
 
 
+def title(name: str) -> str:
+    """Return what a suite is called, which may be asked for by the path of its file."""
+    path = Path(name)
+    return path.stem if path.suffix in SUFFIXES else path.name
+
+
 def names(folder: Path = FOLDER) -> list[str]:
     """Return the names of all suites."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
@@ -124,13 +131,13 @@ def left_out(name: str, folder: Path = FOLDER) -> int:
 
 def _path(name: str, folder: Path) -> Path:
     """Return the file of a suite; raise SuiteError where it is not there."""
-    path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
+    path = Path(name) if name.endswith(SUFFIXES) else folder / f"{name}.yaml"
     if not os.path.exists(path):
         known = names(folder)
         raise SuiteError(
             f"suite={shown(name)} is not there: use one of {', '.join(known)}{nearest(name, known)}"
         )
-    if not re.fullmatch(r"\w[\w .-]*", path.stem):  # the folder of its runs is named after it
+    if not re.fullmatch(r"\w[\w .-]*", title(name)):  # the folder of its runs is named after it
         raise SuiteError(
             f"suite={shown(name)} is not allowed: "
             "a name should hold letters, digits, _, and after the first spaces, - and dots"

@@ -12,6 +12,7 @@ import functools
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,12 @@ class BlockSVC:
         self.n_support_ = np.asarray(fitted.n_support_)  # int (classes,)
         self._pairs = list(itertools.combinations(range(len(self.classes_)), 2))
         self._weights = self._pair_weights()
+        # Distances stay what they are, and keep the digits that a common offset would take.
+        self._centre = self.support_vectors_.mean(axis=0) if kernel == "rbf" else np.float32(0)
+        centred = self.support_vectors_ - self._centre
+        self._farthest = _squares(centred).max()
         self._vectors: dict[type, np.ndarray] = {
-            t: self.support_vectors_.astype(t) for t in (np.float32, np.float64)
+            t: centred.astype(t) for t in (np.float32, np.float64)
         }
 
     def _pair_weights(self) -> np.ndarray:
@@ -59,12 +64,11 @@ class BlockSVC:
 
     def similarity(self, features: np.ndarray, dtype: type) -> np.ndarray:
         """Return the kernel between features and support vectors: (n, d) → (n, s)."""
-        features, vectors = features.astype(dtype), self._vectors[dtype]
+        features, vectors = (features - self._centre).astype(dtype), self._vectors[dtype]
         products = features @ vectors.T
         if self.kernel == "poly":
             return (dtype(self.gamma) * products) ** self.degree
-        squares = np.einsum("nd,nd->n", features, features)[:, None]
-        squares = squares + np.einsum("sd,sd->s", vectors, vectors)
+        squares = _squares(features)[:, None] + _squares(vectors)
         return np.exp(dtype(-self.gamma) * (squares - 2 * products))
 
     def decision(self, features: np.ndarray) -> np.ndarray:
@@ -80,13 +84,26 @@ class BlockSVC:
             similarity = self.similarity(features, np.float32)
             decision = similarity @ self._weights.astype(np.float32) + self.intercept_
             reach = np.abs(similarity).max() * np.abs(self._weights).sum(axis=0)
+            reach *= self._spread(features)
         sure = np.isfinite(decision) & (np.abs(decision) >= ROUNDING * reach)
         doubtful = np.flatnonzero(~sure.all(axis=1))
         decision[doubtful] = self.decision(features[doubtful])
         return decision > 0
 
+    def _spread(self, features: np.ndarray) -> float:
+        """Return how many times the rounding of a number that of its distances may weigh."""
+        if self.kernel == "poly":
+            return 1.0
+        return 1 + self.gamma * max(self._farthest, _squares(features - self._centre).max())
+
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """Return the class with the most pairwise wins, the first where equal: (n, d) → (n,)."""
+        """Return the class with the most pairwise wins, the first where equal: (n, d) → (n,).
+
+        Raises ValueError for features that are not finite, or not of the fitted number.
+        """
+        from sklearn.utils import check_array
+
+        features = check_array(features, dtype=(np.float64, np.float32))
         votes = np.zeros((len(features), len(self.classes_)), dtype=np.int64)
         for start in range(0, len(features), BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
@@ -95,6 +112,11 @@ class BlockSVC:
                 votes[rows, i] += wins[:, column]
                 votes[rows, j] += ~wins[:, column]
         return self.classes_[votes.argmax(axis=1)]
+
+
+def _squares(rows: np.ndarray) -> np.ndarray:
+    """Return the squared length of each row: (n, d) → (n,)."""
+    return np.einsum("nd,nd->n", rows, rows)
 
 
 def check(backend: str) -> None:
@@ -193,8 +215,7 @@ def search(
         if row["val_accuracy"] > best_accuracy:
             best_accuracy, best_estimator = row["val_accuracy"], estimator
         if checkpoint and time.perf_counter() - saved > SAVE_SECONDS:
-            content = {"rows": rows, "backend": choose_backend(backend)}
-            checkpoints.save(checkpoint, content)
+            checkpoints.save(checkpoint, {"rows": rows, "by": _versions(backend)})
             saved = time.perf_counter()
     best = max(rows, key=lambda row: row["val_accuracy"])
     if best_estimator is None:
@@ -227,14 +248,20 @@ def _try(
 
 
 def _resume(checkpoint: Path | None, grid: Sequence[dict], backend: str) -> list[dict]:
-    """Return the rows of an interrupted search with this backend, as far as they fit the grid."""
+    """Return the rows of an interrupted search, if by the same software and for the same grid."""
     content = (checkpoints.load(checkpoint) if checkpoint else None) or {}
     rows = content.get("rows", [])
     tried = [{name: row.get(name) for name in grid[0]} for row in rows]
-    if content.get("backend") != choose_backend(backend) or tried != list(grid[: len(rows)]):
+    if content.get("by") != _versions(backend) or tried != list(grid[: len(rows)]):
         return []
     print(f"going on after {len(rows)} of {len(grid)} candidates", flush=True)
     return rows
+
+
+def _versions(backend: str) -> dict[str, str]:
+    """Return the versions of what fits with a backend."""
+    extension = choose_backend(backend) == "intelex"
+    return {name: version(name) for name in ("scikit-learn", *["scikit-learn-intelex"] * extension)}
 
 
 def timed_predict(estimator: BlockSVC, features: np.ndarray) -> tuple[np.ndarray, float]:

@@ -329,9 +329,13 @@ def search(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def compare(first: Record, second: Record) -> pd.DataFrame:
-    """Return the parameters, results and environment in which two runs differ."""
+    """Return the parameters, results and environment in which two runs differ, and their code.
+
+    Only runs of equal parameters show whether their notebooks' code differs: by their keys.
+    """
+    alike = (first.template, first.parameters) == (second.template, second.parameters)
     sides = [
-        {"template": run.template}
+        {"template": run.template, "key of the code": run.key[:12] if alike else ""}
         | {
             f"{part}.{name}": value
             for part in ("parameters", "results", "environment")

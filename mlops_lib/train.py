@@ -322,7 +322,7 @@ def _validate(network: nn.Module, source: Resident, place: Place) -> tuple[float
     logits = torch.from_numpy(predict(network, source, place))
     labels = source.labels.cpu()
     loss = F.cross_entropy(logits, labels)
-    return float(loss), float((logits.argmax(1) == labels).float().mean())
+    return float(loss), float((logits.argmax(1) == labels).double().mean())
 
 
 def test(

@@ -32,7 +32,10 @@ def test_a_mistake_is_one_line_and_a_bad_exit_code(mlops):
     for words, says in [
         (("run", "quik"), "did you mean 'quick'"),
         (("status", "quik"), "did you mean 'quick'"),
-        (("data", "mnits"), "did you mean 'mnist'"),
+        (("data", "mnist", "mnits"), "did you mean 'mnist'"),  # before anything is fetched
+        (("run", "smoke", "--scheduler", ""), "scheduler='' is not allowed"),
+        (("report", "--pdf", "no/folder/x.pdf"), "no/folder is not a folder"),
+        (("report", "--pdf", "x.pdf", "--suite", "quik"), "did you mean 'quick'"),
         (("compare", "a.ipynb", "b.ipynb"), "a.ipynb can't be read"),
     ]:
         done = mlops(*words)
@@ -71,6 +74,16 @@ def test_runs_that_need_another_device_are_counted(mlops, tmp_path, monkeypatch)
         for words in (("run", str(file), "--dry-run"), ("status", str(file))):
             said = mlops(*words).output
             assert said.count("2 more need a CUDA device; this machine has none\n") == count
+    monkeypatch.setattr(hardware, "cuda_is_present", lambda: False)
+    monkeypatch.setattr(tables, "RUNS", tmp_path / "runs")
+    (slot, _) = run.slots(str(file), suite.load(str(file), anywhere=True))[-2:]
+    slot.notebook.parent.mkdir(parents=True)
+    slot.notebook.write_text("{}")  # it failed elsewhere
+    *_, failed, _, command, left_out = mlops("status", str(file)).output.splitlines()
+    assert failed.startswith("failed") and slot.label in failed
+    assert left_out.startswith("1 more")
+    refused = mlops(*shlex.split(command)[1:])
+    assert "device='cuda' is not allowed: this machine has no CUDA device" in refused.stderr
 
 
 def test_a_folder_of_pictures_is_a_dataset(mlops, tmp_path, monkeypatch):

@@ -103,6 +103,7 @@ def test_float16_trains(optimizer):
 def test_a_dataloader_trains_as_what_is_resident_does(place):
     resident, loaded = fit(place, "sgd"), fit(place, "sgd", pipeline="dataloader")
     assert loaded.step_losses[:5] == pytest.approx(resident.step_losses[:5], rel=1e-3)
+    assert loaded.graphed == resident.graphed
 
 
 def test_the_peak_of_the_device_is_measured(place):

@@ -249,3 +249,18 @@ def test_features_are_rows_of_pixels_in_0_to_1(small):
     assert rows.shape == (60, 784)
     assert rows.dtype == np.float32
     assert rows[3, 29] == np.float32(images[3, 1, 1] / np.float32(255))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "says"),
+    [
+        ("mnist", 60_000, "holds 49000 images"),
+        ("mnist", 48_995, "at most 48990"),
+        ("digits", 1250, "at most 1247"),
+    ],
+)
+def test_a_size_is_refused_before_anything_is_loaded(name, size, says):
+    with pytest.raises(ParameterError, match=f"train_size={size} is not allowed: .*{says}"):
+        data.check(name, size)
+    data.check(name, data.TRAINING_IMAGES[name])
+    data.check(name, None)

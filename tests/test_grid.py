@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -57,10 +58,10 @@ def places(folder, count):
     return run.slots("tiny", tiny(count), folder)
 
 
-def start(folder, *words):
+def start(folder, *words, **options):
     return subprocess.Popen(
         [sys.executable, "-c", RUNNER, str(folder), *map(str, words)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options,
     )  # fmt: skip
 
 
@@ -325,6 +326,34 @@ def test_a_killed_runner_ends_the_server_that_is_still_importing(tmp_path):
         time.sleep(0.5)  # it imports by now
         runner.kill()
         assert_gone([server])
+
+
+@pytest.mark.parametrize("fault", ["", "; raise OSError('no such library')"])
+def test_a_server_that_can_not_import_ends_the_wait_for_it(tmp_path, fault):
+    seconds = 1 if fault else 60
+    (tmp_path / "torchvision.py").write_text(f"import time; time.sleep({seconds}){fault}")
+    file = written(tmp_path / "tiny.yaml", 1)
+    slow = os.environ | {"PYTHONPATH": str(tmp_path)}
+    runner = start(tmp_path / "runs", "run", file, env=slow, start_new_session=True)
+    while "…" not in runner.stdout.readline():
+        pass
+    if fault:
+        assert "EOFError" in runner.stdout.read()
+        assert runner.wait() == 1
+        return
+    time.sleep(2)  # it imports by now
+    os.killpg(runner.pid, signal.SIGINT)  # as a terminal does
+    assert runner.wait(timeout=20) == 130
+    said = runner.stdout.read()
+    assert "run it again to go on" in said and "Traceback" not in said
+
+
+def test_a_path_too_long_for_sockets_is_refused(tmp_path, monkeypatch):
+    place = tmp_path / ("x" * 80)
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    with pytest.raises(ParameterError, match=r"TMPDIR='.*x' is not allowed: .* at most 75 char"):
+        list(grid.execute_all(places(tmp_path, 1)))
 
 
 def test_a_killed_kernel_costs_its_run_alone(tmp_path, undisturbed):

@@ -49,8 +49,8 @@ def test_the_seed_decides_the_next_random_numbers():
     ],
 )
 def test_mixed_precision_is_used_where_it_gains(monkeypatch, amp, cuda, amx, avx, size, dtype):
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx)
+    able = {"amx_tile": amx, "avx512_bf16": avx}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
     assert hardware._amp_dtype(amp, cuda, size) == dtype
 
 

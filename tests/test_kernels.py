@@ -51,6 +51,12 @@ def test_it_is_a_process_group_of_its_own(kernel):
     assert pid != os.getpid()
 
 
+def test_it_may_have_children(kernel):
+    _, evaluate = kernel
+    loader = "__import__('torch').utils.data.DataLoader(range(4), num_workers=1)"
+    assert evaluate(f"[int(part) for part in {loader}]") == [0, 1, 2, 3]
+
+
 def test_it_ends_with_its_manager(tmp_path):
     with kernels.forked(tmp_path) as manager:
         run_sync(manager.start_kernel)()

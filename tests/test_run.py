@@ -88,8 +88,9 @@ def test_a_damaged_record_is_written_anew_from_its_notebook(executed, tmp_path):
     done, made = executed["q1a"]
     slot = run.Slot(done.run, tmp_path / "any")
     slot.record.parent.mkdir(parents=True)
+    assert not slot.restore()  # there is no notebook
     slot.notebook.write_text(done.notebook.read_text())
-    assert not slot.restore()  # there was none
+    assert slot.status() == "failed" and slot.restore()  # a record that is gone
     slot.record.write_text("<<<<<<< HEAD")
     (row,) = again.failures(tmp_path).itertuples()
     assert row.run == slot.title and "can't be read" in row.error
@@ -113,7 +114,12 @@ def test_a_run_that_fails_is_kept_and_leaves_the_others_alone(tmp_path, executed
     assert error == failed.error
     (row,) = again.failures(tmp_path).itertuples()
     assert row.command == f"mlops run path/to/any.yaml --only q1a/{bad.slug}"
+    assert not failed.slot.restore()  # its notebook holds no record
     assert other.record is not None
+    elsewhere = tmp_path / "other" / "q1a" / failed.slot.record.name
+    elsewhere.parent.mkdir(parents=True)
+    elsewhere.touch()  # another suite has recorded the run since
+    assert again.failures(tmp_path).empty
 
 
 def test_a_rerun_that_fails_costs_no_earlier_result(tmp_path, executed):
@@ -203,6 +209,12 @@ def test_runs_of_one_title_are_told_apart(tmp_path):
     assert slots[0] == run.Slot(runs[0], slots[0].folder)
 
 
+def test_a_suite_keeps_the_dots_of_its_name(tmp_path):
+    for asked in ("quick.v2", "some/where/quick.v2.yaml", "quick.v2.yml"):
+        (slot,) = run.slots(asked, [suite.Run("q1b", Q1b())], tmp_path)
+        assert slot.folder == tmp_path / "quick.v2"
+
+
 def test_conditions_choose_runs(tmp_path):
     slots = run.slots("smoke", suite.load("smoke"), tmp_path)
     assert len(run.where(slots, [])) == 5
@@ -214,6 +226,7 @@ def test_conditions_choose_runs(tmp_path):
     assert run.where(slots, ["kernel=rbf", "optimizer=sgd"]) == []
     for condition in ("pin_memory=false", "pin_memory=False"):
         assert len(run.where(slots, [condition])) > 0
+    assert run.where([], ["template=q2"]) == []  # of a suite for another machine
 
 
 @pytest.mark.parametrize(

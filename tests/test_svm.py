@@ -71,6 +71,24 @@ def test_decision_values_are_libsvms(digits):
     assert np.allclose(ours.decision(unseen), reference.decision_function(unseen), atol=1e-5)
 
 
+@pytest.mark.parametrize(("offset", "scale"), [(1000, 1), (0, 1000)])
+def test_features_far_from_0_or_each_other_are_scored_as_by_libsvm(digits, offset, scale):
+    features, unseen = (scale * part[0].astype(np.float64) + offset for part in digits)
+    for gamma in ("scale", 1.0):
+        reference = SVC(C=10, gamma=gamma).fit(features, digits[0][1])
+        ours = svm.fit(features, digits[0][1], kernel="rbf", C=10, gamma=gamma, backend="libsvm")
+        assert np.array_equal(ours.predict(unseen), reference.predict(unseen))
+        assert np.array_equal(ours.wins(unseen), ours.decision(unseen) > 0)
+
+
+def test_what_is_not_a_number_is_not_classified(digits):
+    (features, labels), (unseen, _) = digits
+    ours = svm.fit(features, labels, kernel="rbf", C=1)
+    for wrong in (np.full_like(unseen[:2], np.nan), unseen[0], unseen[:, 1:]):
+        with pytest.raises(ValueError):
+            ours.predict(wrong)
+
+
 def test_doubtful_decisions_are_those_of_float64(digits):
     (features, labels), (unseen, _) = digits
     ours = svm.fit(features, labels, kernel="poly", C=10, degree=3)
@@ -146,12 +164,13 @@ def test_an_interrupted_search_goes_on(digits, tmp_path, monkeypatch, capsys, be
     assert np.array_equal(estimator.predict(val[0]), whole[2].predict(val[0]))
 
 
-def test_the_checkpoint_of_another_backend_is_not_taken(digits, tmp_path, monkeypatch):
+@pytest.mark.parametrize("by", [{"scikit-learn": "0.1"}, svm._versions("libsvm") | {"other": "1"}])
+def test_the_checkpoint_of_other_software_is_not_taken(digits, tmp_path, by):
     train, val = digits
     grid = list(svm.candidates("rbf", [1, 10], [3], ["scale"]))
     checkpoint = tmp_path / "search.pt"
     rows = [grid[0] | {"val_accuracy": 1.0}]
-    checkpoints.save(checkpoint, {"rows": rows, "backend": "another"})
+    checkpoints.save(checkpoint, {"rows": rows, "by": by})
     found, best, _ = svm.search(
         train, val, grid, kernel="rbf", backend="libsvm", checkpoint=checkpoint
     )

@@ -72,6 +72,8 @@ def test_two_runs_are_compared_by_what_differs():
     assert "results.test_accuracy" in table.index
     assert "parameters.dataset" not in table.index
     assert tables.compare(make(), make()).empty
+    other = make().model_copy(update={"key": "f" * 64})
+    assert tables.compare(make(), other).index.tolist() == ["key of the code"]
     svms = tables.compare(make("q1b", gamma=["scale"]), make("q1b", gamma=["scale", 0.1]))
     assert svms.loc["parameters.gamma"].tolist() == [["scale"], ["scale", 0.1]]
     unlike = tables.compare(make(), make("q1b"))
