@@ -11,16 +11,25 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from mlops_lib import record, stats, tables
-from mlops_lib.sources import PAIR_KEYS, Source, pairs, report, whole
+from mlops_lib import stats, tables
+from mlops_lib.sources import (
+    PAIR_KEYS,
+    TEST_IMAGES,
+    Source,
+    beyond_chance,
+    compared,
+    mcnemar,
+    pairs,
+    report,
+    whole,
+)
+from mlops_lib.stats import LEVEL
 
 Verdict = Literal["holds", "does not hold", "mixed", "not measured"]
 HOLDS: Verdict = "holds"
 FAILS: Verdict = "does not hold"
 MIXED: Verdict = "mixed"
 UNKNOWN: Verdict = "not measured"
-TEST_IMAGES = 14_000
-LEVEL = 0.05
 FEWEST = 6  # pairs that a verdict on a grid needs: with fewer, p (two-sided) is above LEVEL
 MUCH = 2  # times: what "much" and "substantially" ask for at least
 NEAR = 0.1  # of a claimed factor: what a measured one may lie outside of it
@@ -50,7 +59,8 @@ def ahead(
 ) -> Check:  # fmt: skip
     """Check that `first` is ahead of `second`, in configurations that are otherwise equal.
 
-    `every`: in each of the published ones, not on average. `lower`: the smaller value is ahead.
+    `every`: in each of the published ones, not on average; one that is behind beyond chance (after
+    Holm's adjustment) refutes that. `lower`: the smaller value is ahead.
     Trainings of fewer epochs or images than published count only for what one epoch shows.
     """
 
@@ -68,9 +78,11 @@ def ahead(
         if found.empty:
             return Evidence(UNKNOWN, f"no pair of {names}, {MEASURES[measure]}")
         summary = stats.paired(-found["difference"] if lower else found["difference"])
-        evidence = _judged(summary, every, wanted, f"{names}, {MEASURES[measure]}", unit)
-        images = _images(trained, found, factor, first, second) if not lower else ""
-        return replace(evidence, says=evidence.says + images)
+        sides = [] if lower else _sides(table, found, factor, first, second)
+        against = _against(sides) if every and summary.losses else 0
+        evidence = _judged(summary, every, wanted, f"{names}, {MEASURES[measure]}", unit, against)
+        parts = f"; these are {_parts(found)}" if summary.n < wanted else ""
+        return replace(evidence, says=evidence.says + _images(sides) + parts)
 
     return check
 
@@ -84,67 +96,70 @@ OF_AN_EPOCH = ("epoch_seconds",)
 
 
 def _judged(
-    summary: stats.Paired, every: bool, wanted: int, what: str, unit: str = "points"
-) -> Evidence:
-    """Judge what pairs say, `wanted` of which are published."""
+    summary: stats.Paired, every: bool, wanted: int, what: str, unit: str = "points",
+    against: int = 0,
+) -> Evidence:  # fmt: skip
+    """Judge what pairs say, `wanted` of which are published; `against` are beyond chance."""
     s = summary
     if s.n < FEWEST or (every and s.wins == s.n < wanted):
         verdict = UNKNOWN
-    elif s.wins <= s.losses:
+    elif s.wins <= s.losses or against:
         verdict = FAILS
     else:
         verdict = HOLDS if (s.wins == s.n if every else s.p < LEVEL) else MIXED
     published = f" ({wanted} published)" if s.n < wanted else ""
     interval = "" if math.isinf(s.low) else f" (95 % interval {s.low:+.2f} to {s.high:+.2f})"
     effect = "" if math.isnan(s.effect) else f", effect size {s.effect:.2f}"
-    brief = f"{what}: ahead in {s.wins} of {s.n} pairs{published}, behind in {s.losses}"
+    beyond = f" ({against or 'none'} beyond chance)" if every and s.losses else ""
+    brief = f"{what}: ahead in {s.wins} of {s.n} pairs{published}, behind in {s.losses}{beyond}"
     says = (
         f"{brief}; mean difference {s.mean:+.2f} {unit}{interval}{effect}, p = {s.p:.3g} (Wilcoxon)"
     )
     return Evidence(verdict, says, () if verdict == UNKNOWN else (s.p,), brief)
 
 
-def _images(table: pd.DataFrame, found: pd.DataFrame, factor: str, first: Any, second: Any) -> str:
-    """Say in how many pairs of runs McNemar's test on the shared test images finds a difference."""
+def _sides(
+    table: pd.DataFrame, found: pd.DataFrame, factor: str, first: Any, second: Any
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return the two results of each pair."""
     keys = [name for name in PAIR_KEYS if name in found and name != "epochs"]
-    better = worse = compared = 0
-    for pair in found[keys].to_dict("records"):
-        sides = (tables.select(table, **{factor: v}, **pair) for v in (first, second))
-        tested = _mcnemar(*(side.iloc[0].to_dict() for side in sides))
-        if tested:
-            only_first, only_second, p = tested
-            compared += 1
-            better += p < LEVEL and only_first > only_second
-            worse += p < LEVEL and only_first < only_second
-    if not compared:
+    return [
+        (
+            tables.select(table, **{factor: first}, **pair).iloc[0].to_dict(),
+            tables.select(table, **{factor: second}, **pair).iloc[0].to_dict(),
+        )
+        for pair in found[keys].to_dict("records")
+    ]
+
+
+def _against(sides: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> int:
+    """Return in how many pairs the first is behind beyond chance (Holm, over the pairs)."""
+    tested = [compared(*pair) for pair in sides]
+    adjusted = stats.holm([p for _, p in tested])
+    return sum(sign < 0 and p < LEVEL for (sign, _), p in zip(tested, adjusted, strict=True))
+
+
+def _images(sides: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> str:
+    """Say in how many pairs of runs McNemar's test on the shared test images finds a difference."""
+    tested = [found for pair in sides if (found := mcnemar(*pair))]
+    if not tested:
         return ""
+    better = sum(p < LEVEL and first > second for first, second, p in tested)
+    worse = sum(p < LEVEL and first < second for first, second, p in tested)
     return (
         f"; on the shared test images (McNemar) better in {better}, worse in {worse}, "
-        f"neither in {compared - better - worse} of {compared}"
+        f"neither in {len(tested) - better - worse} of {len(tested)}"
     )
 
 
-def _mcnemar(*two: dict[str, Any]) -> tuple[int, int, float] | None:
-    """Compare two results image by image; None unless they are runs that share their images."""
-    if not all(isinstance(run.get("correct"), str) for run in two):
-        return None
-    if any(two[0][name] != two[1][name] for name in ("dataset", "seed")):
-        return None
-    right = [record.unpack_correct(run) for run in two]
-    return stats.mcnemar(*right) if len(right[0]) == len(right[1]) else None
-
-
-def _beyond_chance(first: dict[str, Any], second: dict[str, Any]) -> int:
-    """Say which of two results is the more accurate, 1 or -1; 0 where test images can't tell.
-
-    By McNemar's test where they share their images, else as two proportions.
-    """
-    tested = _mcnemar(first, second)
-    if tested:
-        only_first, only_second, p = tested
-        return 0 if p >= LEVEL else 1 if only_first > only_second else -1
-    shares = first["accuracy_pct"] / 100, second["accuracy_pct"] / 100
-    return int(np.sign(shares[0] - shares[1])) if stats.differ(*shares, TEST_IMAGES) else 0
+def _parts(results: pd.DataFrame) -> str:
+    """Say of which datasets and networks results are: `4 of MNIST with ResNet-18`."""
+    names = [name for name in ("dataset", "model") if name in results]
+    counts = results.groupby(names, sort=False).size()
+    return ", ".join(
+        f"{count} of {' with '.join(map(tables.title, values))}"
+        for values, count in zip(counts.index.to_frame().to_numpy(), counts, strict=True)
+    )
 
 
 def every_part(*checks: Check) -> Check:
@@ -169,7 +184,7 @@ def kernels(source: Source) -> Evidence:
     for dataset in tables.PUBLISHED_EPOCHS:
         if {(dataset, "rbf"), (dataset, "poly")} <= rows.keys():
             rbf, poly = rows[dataset, "rbf"], rows[dataset, "poly"]
-            signs.append(_beyond_chance(rbf, poly))
+            signs.append(beyond_chance(rbf, poly))
             difference = rbf["accuracy_pct"] - poly["accuracy_pct"]
             chance = "within" if signs[-1] == 0 else "beyond"
             says.append(f"{tables.title(dataset)}: RBF {difference:+.2f} points, {chance} chance")
@@ -194,8 +209,10 @@ def over_svms(source: Source) -> Evidence:
         for dataset, svms in searched.groupby("dataset")
         if len(svms) > 1  # both kernels
     }
-    compared = trained[trained["dataset"].isin(best)].to_dict("records")
-    signs = [_beyond_chance(resnet, best[resnet["dataset"]]) for resnet in compared]
+    resnets = trained[trained["dataset"].isin(best)]
+    signs = [
+        beyond_chance(resnet, best[resnet["dataset"]]) for resnet in resnets.to_dict("records")
+    ]
     ahead_of, behind, wanted = signs.count(1), signs.count(-1), len(report("A").q1a)
     if not signs or (ahead_of == len(signs) < wanted):
         verdict = UNKNOWN
@@ -207,6 +224,8 @@ def over_svms(source: Source) -> Evidence:
         f"of {len(signs)} ResNets ({wanted} published), {ahead_of} are ahead of the best SVM of "
         f"their dataset beyond chance, {behind} behind"
     )
+    if len(signs) < wanted:
+        says += f"; these are {_parts(resnets)}"
     return Evidence(verdict, says)
 
 
@@ -339,7 +358,8 @@ def best_is(dataset: str, claimed: float, svm: bool = False, **configuration: An
             return Evidence(UNKNOWN, f"{kind}: not all configurations run")
         best = table.loc[table["accuracy_pct"].idxmax()]
         near = not stats.differ(best["accuracy_pct"] / 100, claimed / 100, TEST_IMAGES)
-        same = all(best[name] == value for name, value in configuration.items())
+        named = tables.select(table, **configuration).to_dict("records")
+        same = any(beyond_chance(best.to_dict(), run) == 0 for run in named)
         by = ", ".join(_named(name, best[name]) for name in configuration)
         says = f"{kind}: {best['accuracy_pct']:.2f} % (claimed {claimed:.2f})"
         verdict = HOLDS if near and same else MIXED if near or (same and by) else FAILS

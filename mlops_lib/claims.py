@@ -56,7 +56,7 @@ CLAIMS = (
         "Learning rate 1e-4 is more stable and generalises better than 1e-3",
         every_part(
             ahead("lr", 1e-4, 1e-3),
-            ahead("lr", 1e-4, 1e-3, measure="wobble_pct", lower=True),
+            ahead("lr", 1e-4, 1e-3, measure="wobble_pct", lower=True, unit="points less"),
         ),
     ),
     Claim(
@@ -90,7 +90,15 @@ CLAIMS = (
     Claim(
         "B2",
         "Adam is more stable at 1e-4 than at 1e-3",
-        ahead("lr", 1e-4, 1e-3, where={"optimizer": "adam"}, measure="wobble_pct", lower=True),
+        ahead(
+            "lr",
+            1e-4,
+            1e-3,
+            where={"optimizer": "adam"},
+            measure="wobble_pct",
+            lower=True,
+            unit="points less",
+        ),
     ),
     Claim(
         "B3",

@@ -8,7 +8,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from mlops_lib import layouts, sources, stats, tables
-from mlops_lib.checks import TEST_IMAGES
+from mlops_lib.sources import TEST_IMAGES
 
 SGD = {"optimizer": "sgd", "model": "resnet18", "batch_size": 16}  # what was run by momentum
 MOMENTA = (0.0, 0.9)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from IPython.display import Markdown
 
-from mlops_lib import sources, stats, tables
+from mlops_lib import sources, tables
 
 
 def overview(runs: pd.DataFrame) -> dict[str, str]:
@@ -43,12 +43,11 @@ def _best_resnet(runs: pd.DataFrame, whole: pd.DataFrame, dataset: str) -> str:
         return tables.NOT_RUN
     best = here.loc[here["test_accuracy"].idxmax()]
     whole = tables.select(whole, dataset=dataset)
-    _, total = tables.images_right(best)
+    as_source = best.to_dict() | {"accuracy_pct": 100 * best["test_accuracy"]}
     tied = [
         run["title"].removeprefix(f"{tables.title(dataset)}, ")
         for run in whole.to_dict("records")
-        if run["title"] != best["title"]
-        and not stats.differ(run["accuracy_pct"] / 100, best["test_accuracy"], total)
+        if run["title"] != best["title"] and sources.beyond_chance(as_source, run) == 0
     ]
     others = f"; within chance of it: {'; '.join(tied)}" if tied else ""
     models = ", ".join(map(tables.title, whole["model"].unique())) if len(whole) else ""

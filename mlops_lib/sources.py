@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from mlops_lib import tables
+from mlops_lib import record, stats, tables
 
+TEST_IMAGES = 14_000
 SOURCES = ("Report A", "Report B", "Our runs")
 PAIR_KEYS = [
     "dataset", "model", "batch_size", "optimizer", "lr", "epochs", "train_images", "device",
@@ -136,6 +138,34 @@ def _history(epochs: list[dict[str, Any]], timed: bool) -> dict[str, float]:
         # The fastest: a machine that does something else meanwhile only makes epochs slower.
         "epoch_seconds": min(epoch["seconds"] for epoch in epochs) if timed else math.nan,
     }
+
+
+def mcnemar(*two: dict[str, Any]) -> tuple[int, int, float] | None:
+    """Compare two results image by image; None unless they are runs that share their images."""
+    if not all(isinstance(run.get("correct"), str) for run in two):
+        return None
+    if any(two[0][name] != two[1][name] for name in ("dataset", "seed")):
+        return None
+    right = [record.unpack_correct(run) for run in two]
+    return stats.mcnemar(*right) if len(right[0]) == len(right[1]) else None
+
+
+def compared(first: dict[str, Any], second: dict[str, Any]) -> tuple[int, float]:
+    """Return which of two results is the more accurate (1, -1, or 0), and the p of that.
+
+    By McNemar's test where they share their test images, else as two proportions.
+    """
+    if tested := mcnemar(first, second):
+        only_first, only_second, p = tested
+        return int(np.sign(only_first - only_second)), p
+    shares = first["accuracy_pct"] / 100, second["accuracy_pct"] / 100
+    return int(np.sign(shares[0] - shares[1])), stats.two_proportions(*shares, TEST_IMAGES)
+
+
+def beyond_chance(first: dict[str, Any], second: dict[str, Any]) -> int:
+    """Say which of two results is the more accurate, 1 or -1; 0 where test images can't tell."""
+    sign, p = compared(first, second)
+    return sign if p < stats.LEVEL else 0
 
 
 def whole(results: pd.DataFrame) -> pd.DataFrame:

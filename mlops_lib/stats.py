@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+LEVEL = 0.05
+
 
 def wilson(successes: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return the Wilson score interval of a proportion (Wilson, 1927), as (low, high) in 0..1."""
@@ -82,11 +84,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in multipletests(p_values, method="holm")[1]] if len(p_values) else []
 
 
-def differ(first: float, second: float, total: int) -> bool:
-    """Say whether two accuracies (0..1), each over `total` images of its own, differ at 5 %."""
+def two_proportions(first: float, second: float, total: int) -> float:
+    """Return the two-sided p of two accuracies (0..1), each over `total` images of its own."""
     from statsmodels.stats.proportion import proportions_ztest
 
     right = np.array([round(first * total), round(second * total)])
     if right[0] == right[1]:
-        return False
-    return bool(proportions_ztest(right, [total, total])[1] < 0.05)
+        return 1.0
+    return float(proportions_ztest(right, [total, total])[1])
+
+
+def differ(first: float, second: float, total: int) -> bool:
+    """Say whether two accuracies (0..1), each over `total` images of its own, differ at 5 %."""
+    return two_proportions(first, second, total) < LEVEL

@@ -143,11 +143,10 @@ def alone(runs: pd.DataFrame) -> pd.DataFrame:
 
 def select(runs: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
     """Return the runs whose columns have these values; none where a column is missing."""
-    for name, value in wanted.items():
-        if name not in runs:
-            return runs.iloc[:0]
-        runs = runs[runs[name] == value]
-    return runs
+    if not wanted.keys() <= set(runs):
+        return runs.iloc[:0]
+    equal = [runs[name] == value for name, value in wanted.items()]
+    return runs[np.logical_and.reduce(equal)] if equal else runs
 
 
 def fullest(runs: pd.DataFrame) -> pd.DataFrame:

@@ -1,3 +1,4 @@
+import dataclasses
 import re
 
 import pandas as pd
@@ -25,7 +26,7 @@ def test_every_claim_has_a_verdict_from_every_source(reports):
     "name, report, verdict",
     [
         ("A1", "A", "holds"),
-        ("A1", "B", "mixed"),  # 12 of 16 pairs
+        ("A1", "B", "does not hold"),  # behind in 4 of 16 pairs, far beyond chance
         ("A3", "A", "holds"),
         ("A3", "B", "mixed"),  # ResNet-50 costs more and is behind in 13 of 16 pairs
         ("A2", "A", "not measured"),  # more accurate, but no table shows stability
@@ -38,7 +39,7 @@ def test_every_claim_has_a_verdict_from_every_source(reports):
         ("A8", "B", "does not hold"),
         ("A11", "A", "holds"),
         ("B1", "B", "not measured"),  # no table shows what comes after one epoch
-        ("B3", "B", "mixed"),  # 98.19 at 16, 98.96 at 32
+        ("B3", "B", "does not hold"),  # 98.19 at 16, 98.96 at 32
         ("B5", "A", "does not hold"),
         ("B5", "B", "holds"),  # 18.5 and 30.8 times, a tenth above 30 at most
         ("B6", "B", "holds"),
@@ -100,10 +101,24 @@ def test_a_changed_record_changes_table_figure_verdict_and_sentence(folder):
     write(record.read(path), path, 0.99)
     after = ours(folder, "A1")
     assert after.verdict == "mixed"
-    assert "ahead in 15 of 16 pairs, behind in 1" in after.says
+    assert "ahead in 15 of 16 pairs, behind in 1 (none beyond chance)" in after.says
     assert layouts.q1a(tables.load(folder)).to_string() != cells
     assert drawn(folder) != figure
     assert claims.headline(claims.judge(tables.load(folder))) != headline
+
+
+@pytest.mark.parametrize(
+    ("behind", "verdict", "beyond"), [(0.05, "mixed", "none"), (1.0, "does not hold", "1")]
+)
+def test_one_pair_beyond_chance_refutes_what_is_said_of_all(behind, verdict, beyond):
+    told = sources.report("A")
+    q1a = told.q1a.copy()
+    one = {"dataset": "mnist", "model": "resnet18", "batch_size": 16, "lr": 1e-3}
+    sgd, adam = (tables.select(q1a, optimizer=name, **one).index for name in ("sgd", "adam"))
+    q1a.loc[adam, "accuracy_pct"] = q1a.loc[sgd, "accuracy_pct"].item() - behind
+    found = claims.CLAIMS[0].check(dataclasses.replace(told, q1a=q1a))
+    assert found.verdict == verdict
+    assert f"ahead in 15 of 16 pairs, behind in 1 ({beyond} beyond chance)" in found.says
 
 
 def shorten(folder):
@@ -144,7 +159,9 @@ def without(folder, wanted):
 def test_consistently_takes_every_published_pair(folder):
     without(folder, "resnet18")
     assert ours(folder, "A1").verdict == "not measured"
-    assert "ahead in 8 of 8 pairs (16 published), behind in 0" in ours(folder, "A1").says
+    says = ours(folder, "A1").says
+    assert "ahead in 8 of 8 pairs (16 published), behind in 0;" in says
+    assert says.endswith("; these are 4 of MNIST with ResNet-18, 4 of FashionMNIST with ResNet-18")
     assert ours(folder, "A4").verdict == "does not hold"  # its 8 pairs are all equal
 
 
