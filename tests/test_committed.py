@@ -1,8 +1,10 @@
 """The runs that are committed with the book: valid, small, of the templates as they are now."""
 
+import re
+
 import pytest
 
-from mlops_lib import record, run, suite
+from mlops_lib import again, record, run, suite
 
 SUITES = ("full", "seeds", "ablations", "cpu")  # quick and smoke stay out of git
 SLOTS = [slot for name in SUITES for slot in run.slots(name, suite.load(name, anywhere=True))]
@@ -28,3 +30,12 @@ def test_every_record_that_is_there_belongs_to_a_suite():
     known = {slot.record for slot in SLOTS}
     there = {path for name in SUITES for path in (record.BOOK / "runs" / name).glob("*/*.json")}
     assert there <= known
+
+
+def test_the_run_that_the_page_reproduce_repeats_is_there():
+    page = (record.BOOK / "reproduce.md").read_text()
+    (shown, compared) = re.findall(
+        r"^    (OMP.*)\n    mlops compare out\.ipynb (\S+)$", page, re.M
+    )[0]
+    made = record.read((record.PROJECT / compared).with_suffix(".json"))
+    assert shown == again.papermill_command(made)

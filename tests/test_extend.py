@@ -75,7 +75,10 @@ def recorded(notebook):
     return record._shown_record(json.loads(notebook.read_text()))
 
 
-@pytest.mark.parametrize("heading", EXAMPLES)
+CHANGES = [heading for heading in EXAMPLES if blocks(heading, "diff")]
+
+
+@pytest.mark.parametrize("heading", CHANGES)
 def test_a_change_is_small_and_in_one_place(heading):
     (diff,) = blocks(heading, "diff")
     lines = diff.splitlines()
@@ -84,10 +87,21 @@ def test_a_change_is_small_and_in_one_place(heading):
 
 
 def test_all_changes_go_together_and_mistakes_are_answered(project):
-    for heading in EXAMPLES:
+    for heading in CHANGES:
         change(project, heading)
     says = python(project, MISTAKE)
     assert "'resnet50', 'resnet34' or 'mobilenet_v2'" in says
+
+
+def test_a_value_in_a_run_and_in_a_suite(project):
+    one, several = blocks("Another value", "bash")
+    sh(project, one)
+    assert recorded(project / "out.ipynb")["parameters"]["lr"] == 0.01
+    (text,) = blocks("Another value", "yaml")
+    (project / "params").mkdir()
+    (project / "params" / "mine.yaml").write_text(text)
+    said = sh(project, several)
+    assert "4 to run" in said and said.count("missing") == 4
 
 
 def test_a_dataset_of_pictures(project):

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from distributed.cli import dask_scheduler, dask_worker
 from jupyter_book.cli import main as jupyter_book
 
-from mlops_lib import claims, cli, run, suite, tables
+from mlops_lib import claims, cli, headlines, run, suite, tables
 from mlops_lib.params import TEMPLATES
 from mlops_lib.record import BOOK, PROJECT
 
@@ -145,11 +145,20 @@ def test_it_asks_for_the_python_that_the_project_asks_for():
 
 
 def test_accuracies_of_committed_runs_are_those_of_their_records():
-    runs = tables.load()
-    records = {(run["title"], tables.accuracy_text(run)) for run in runs.to_dict("records")}
-    lines = re.findall(r"^    (.*): test accuracy (.*) %$", README, re.MULTILINE)
+    lines = re.findall(r"^\| \[(.*)\]\((book/runs/.*)\.ipynb\) \| (.*) % \|$", README, re.MULTILINE)
     assert lines
-    assert set(lines) <= records
+    runs = tables.load().set_index("page")
+    for title, path, accuracy in lines:
+        run = runs.loc[path.removeprefix("book/runs/")]
+        assert (run["title"], tables.accuracy_text(run)) == (title, accuracy)
+    shown = {accuracy.split()[0] for *_, accuracy in lines}
+    (text,) = re.findall(r"^- \*\*Q1\(a\)\*\*.*?^- \*\*Q2", README, re.MULTILINE | re.DOTALL)
+    here = set(re.findall(r"\d\d\.\d\d", text))
+    told = tables.published("q1b").query("kernel == 'rbf'").groupby("dataset")["accuracy_pct"].max()
+    assert here - shown == {f"{best:.2f}" for best in told}
+    tied = re.findall(r"within chance of it: (.*?)\. Run", headlines.q1a(tables.load()).data)
+    assert len(tied) == 2 and "0.0001" not in "".join(tied)
+    assert "none of those with the rate 1e-4 is" in text
 
 
 def test_accuracies_of_suite_quick_are_of_its_runs_and_have_their_interval():
@@ -169,36 +178,42 @@ def interval(right):
 
 def test_the_verdicts_counted_are_those_of_the_claims():
     words = " ".join(README.split())
-    (said,) = re.findall(
+    (own,) = re.findall(
         r"Of the (\d+) published claims, (\d+) hold in the tables of the report that makes them, "
-        r"(\d+) are mixed there and (\d+) can't be read from them",
+        r"(\d+) is mixed there, (\d+) does not hold and (\d+) can't be read from them",
         words,
     )
+    (ours,) = re.findall(
+        r"Our runs judge (\d+) so far: (\d+) hold, (\d+) are mixed, (\d+) does not", words
+    )
     judged = claims.judge(tables.load())
-    own = judged[judged["source"] == "Report " + judged["id"].str[0]]["verdict"].tolist()
-    counts = [own.count(verdict) for verdict in ("holds", "mixed", "not measured")]
-    assert list(map(int, said)) == [len(claims.CLAIMS), *counts]
-    assert "does not hold" not in own
+    sides = (
+        (own, len(claims.CLAIMS), judged[judged["source"] == "Report " + judged["id"].str[0]]),
+        (ours, len(table("claim | | our runs | what they show")), of_our_runs(judged)),
+    )
+    for said, total, rows in sides:
+        found = rows["verdict"].tolist()
+        verdicts = ("holds", "mixed", "does not hold", "not measured")
+        counts = [total, *map(found.count, verdicts)]
+        assert list(map(int, said)) == counts[: len(said)]
+
+
+def of_our_runs(judged):
+    return judged[(judged["source"] == "Our runs") & (judged["verdict"] != "not measured")]
 
 
 def test_the_verdicts_of_our_runs_are_those_of_the_claims():
-    words = " ".join(README.split())
-    (said,) = re.findall(r"Our runs judge (\d+) so far: (.+?) hold, (.+?) are mixed\.", words)
-    judged = claims.judge(tables.load())
-    ours = judged[(judged["source"] == "Our runs") & (judged["verdict"] != "not measured")]
-    ids = {verdict: rows["id"].tolist() for verdict, rows in ours.groupby("verdict")}
-    assert int(said[0]) == len(ours)
-    named = (re.findall(r"[AB]\d+", text) for text in said[1:])
-    assert dict(zip(("holds", "mixed"), named, strict=True)) == ids
-    assert "1e-4, which report A finds better, is behind 1e-3 in 7 of 8 pairs" in words
-    assert "consistently more accurate, is ahead of SGD in 7 of 8" in words
-    says = judged[judged["source"] == "Our runs"].set_index("id")["says"]
-    counts = {
-        name: re.search(r"ahead in (\d+) of (\d+) pairs", says[name]) for name in ("A1", "A2")
-    }
-    assert counts["A1"].groups() == ("7", "8")
-    assert counts["A2"].groups() == ("1", "8") and "behind in 7;" in says["A2"]
-    (said,) = re.findall(r"behind in all three seeds, by ([\d.]+) to ([\d.]+) points", words)
+    judged = of_our_runs(claims.judge(tables.load())).set_index("id")
+    rows = {name: rest for name, *rest in table("claim | | our runs | what they show")}
+    assert list(rows) == judged.index.tolist()
+    for name, (text, verdict, shown) in rows.items():
+        assert (text, verdict) == (judged.loc[name, "claim"], judged.loc[name, "verdict"])
+        for counts in re.findall(r"\d+ of \d+", shown):
+            assert f"{counts} pairs" in judged.loc[name, "says"], (name, counts)
+    assert "behind in 7" in judged.loc["A2", "says"]
+    assert "(none beyond chance)" in judged.loc["B3", "says"]
+    assert rows["A6"][2].partition(", ")[2] in judged.loc["A6", "says"]
+    (said,) = re.findall(r"in all three seeds, by ([\d.]+) to ([\d.]+) points", rows["A1"][2])
     pair = {"dataset": "mnist", "model": "resnet18", "batch_size": 32, "lr": 1e-3, "epochs": 5}
     sgd, adam = (
         tables.trained(tables.load(), optimizer=name, **pair).set_index("seed")["test_accuracy"]
