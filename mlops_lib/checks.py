@@ -220,13 +220,12 @@ def over_svms(source: Source) -> Evidence:
         verdict = HOLDS
     else:
         verdict = FAILS if ahead_of <= behind else MIXED
-    says = (
+    brief = (
         f"of {len(signs)} ResNets ({wanted} published), {ahead_of} are ahead of the best SVM of "
         f"their dataset beyond chance, {behind} behind"
     )
-    if len(signs) < wanted:
-        says += f"; these are {_parts(resnets)}"
-    return Evidence(verdict, says)
+    parts = f"; these are {_parts(resnets)}" if len(signs) < wanted else ""
+    return Evidence(verdict, brief + parts, brief=brief)
 
 
 def svm_time(source: Source) -> Evidence:
