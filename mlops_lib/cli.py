@@ -114,9 +114,9 @@ def run(suite: str, **options) -> None:
     again |= runner.STALE if options["stale"] else frozenset()
     again |= runner.DONE if options["again"] else frozenset()
     statuses = [slot.status() for slot in slots]
-    for number, slot in enumerate(slots):
-        if not options["dry_run"] and slot.restore():
-            what = "could not be read" if statuses[number] == "damaged" else "was missing"
+    lost = {"damaged": "could not be read", "failed": "was missing"}
+    for number, slot in enumerate(slots if not options["dry_run"] else []):
+        if (what := lost.get(statuses[number])) and slot.restore():
             click.echo(f"{slot.record} {what}: written anew from its notebook")
             statuses[number] = slot.status()
     waiting = [slot for slot, status in zip(slots, statuses, strict=True) if status in again]

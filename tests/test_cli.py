@@ -1,3 +1,4 @@
+import os
 import shlex
 import shutil
 import subprocess
@@ -62,6 +63,20 @@ def test_done_runs_are_repeated_where_asked_for(mlops, smoke_in_place):
     assert "0 to run" in mlops("run", "smoke", "--dry-run").output
     plan = mlops("run", "smoke", "--dry-run", "--again", "--where", "kernel=rbf").output
     assert "1 to run" in plan and "suite smoke: 1 of 5 runs, 1 already recorded" in plan
+
+
+def test_a_record_that_is_gone_is_written_anew(mlops, executed, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RUNS", tmp_path)
+    done, made = executed["q1b"]
+    (slot,) = [s for s in run.slots("smoke", suite.load("smoke")) if s.run == done.run]
+    slot.notebook.parent.mkdir(parents=True)
+    shutil.copy(done.notebook, slot.notebook)
+    words = ("run", "smoke", "--only", f"q1b/{slot.run.slug}")
+    assert "1 to run" in mlops(*words, "--dry-run").output
+    said = mlops(*words).output
+    assert f"{slot.record} was missing: written anew from its notebook" in said
+    assert "1 of 5 runs, 1 already recorded" in said
+    assert slot.read().results == made.results
 
 
 def test_runs_that_need_another_device_are_counted(mlops, tmp_path, monkeypatch):
@@ -188,6 +203,14 @@ def test_compare_writes_a_page(mlops, smoke, tmp_path):
     done = mlops("compare", adam, sgd, "--html", str(file))
     assert done.output == f"{file} written\n"
     assert "parameters.optimizer" in file.read_text()
+    link, pipe = tmp_path / "link.html", tmp_path / "pipe"
+    link.symlink_to(file)
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE, text=True)
+    for path in (link, pipe):
+        assert mlops("compare", adam, adam, "--html", str(path)).exit_code == 0
+    assert link.is_symlink() and "parameters.optimizer" not in file.read_text()
+    assert pipe.is_fifo() and reader.communicate()[0] == file.read_text()
 
 
 def test_a_timeout_is_a_number(mlops):
