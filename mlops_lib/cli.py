@@ -47,23 +47,21 @@ def _finite(_: click.Context, option: click.Parameter, value: float | None) -> f
     return value
 
 
-def _slots(suite: str, anywhere: bool = False):
+def _slots(suite: str):
+    """Return all runs of SUITE, also those that are not possible here."""
     from mlops_lib import run
     from mlops_lib import suite as suites
 
-    return run.slots(suite, suites.load(suite, anywhere=anywhere))
+    return run.slots(suite, suites.load(suite, anywhere=True))
 
 
 def _listed(suite: str):
     """Return the runs of SUITE that are possible here or were tried, and how many others it has."""
-    from mlops_lib import suite as suites
-
-    possible = set(suites.load(suite))
-    everything = _slots(suite, anywhere=True)
+    everything = _slots(suite)
     slots = [
         slot
         for slot in everything
-        if slot.run in possible or slot.record.exists() or slot.notebook.exists()
+        if slot.run.possible or slot.record.exists() or slot.notebook.exists()
     ]
     return slots, len(everything) - len(slots)
 
@@ -103,12 +101,12 @@ def run(suite: str, **options) -> None:
 
     from mlops_lib import grid
     from mlops_lib import run as runner
-    from mlops_lib import suite as suites
     from mlops_lib.console import RunDisplay, plan
 
     # Elsewhere runs may have what they need; and who names a run hears what it needs.
     anywhere = options["scheduler"] is not None or bool(options["only"])
-    everything = _slots(suite, anywhere)
+    named = _slots(suite)
+    everything = [slot for slot in named if anywhere or slot.run.possible]
     slots = runner.only(runner.where(everything, options["where"]), options["only"])
     again = runner.FAILED if options["only_failed"] else runner.UNFINISHED
     again |= runner.STALE if options["stale"] else frozenset()
@@ -122,8 +120,7 @@ def run(suite: str, **options) -> None:
     waiting = [slot for slot, status in zip(slots, statuses, strict=True) if status in again]
     of = f" of {len(everything)}" if len(slots) < len(everything) else ""
     click.echo(f"suite {suite}: {len(slots)}{of} runs, {statuses.count('done')} already recorded")
-    if not anywhere:
-        _say_left_out(suites.left_out(suite))
+    _say_left_out(len(named) - len(everything))
     stale = statuses.count("stale")
     if stale and "stale" not in again:
         click.echo(f"{stale} are of a template that has changed since: --stale repeats them")

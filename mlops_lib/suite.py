@@ -19,7 +19,7 @@ import json
 import math
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -50,6 +50,7 @@ class Run:
 
     template: str
     parameters: Parameters
+    possible: bool = field(default=True, compare=False)  # whether this machine has what it requires
 
     @cached_property
     def slug(self) -> str:
@@ -76,11 +77,6 @@ class _Grid(_Strict):
         """Return how many there are, those to exclude included."""
         return math.prod(map(len, self.grid.values()))
 
-    @property
-    def is_possible(self) -> bool:
-        """Say whether this machine has what the grid requires."""
-        return self.requires is None or hardware.cuda_is_present()
-
 
 class _File(_Strict):
     description: str
@@ -101,7 +97,7 @@ def names(folder: Path = FOLDER) -> list[str]:
 def load(name: str, folder: Path = FOLDER, anywhere: bool = False) -> list[Run]:
     """Read the suite `name` (or a path to a YAML file) and return its runs, each once.
 
-    Grids that require what this machine has not are left out, unless runs may be `anywhere`.
+    Runs that are not possible on this machine are left out, unless they may be `anywhere`.
 
     All parameters are validated here, before anything runs.
     Raises SuiteError, which names file, grid, key and value.
@@ -114,19 +110,13 @@ def load(name: str, folder: Path = FOLDER, anywhere: bool = False) -> list[Run]:
             f"{path.name}: the grids make {shown(combinations)} runs; "
             f"a suite should have at most {MOST_RUNS:,}"
         )
-    runs = []
+    runs: dict[Run, Run] = {}
     for number, grid in enumerate(grids, start=1):
         place = f"{path.name}, grid {number} ({grid.template})"
-        expanded = _expand(grid, place)
-        if anywhere or grid.is_possible:
-            runs += expanded
-    return list(dict.fromkeys(runs))
-
-
-def left_out(name: str, folder: Path = FOLDER) -> int:
-    """Return how many runs of the suite `load` leaves out on this machine."""
-    path = _path(name, folder)
-    return sum(len(_expand(grid, path.name)) for grid in _read(path).grids if not grid.is_possible)
+        for run in _expand(grid, place):
+            if run not in runs or run.possible:
+                runs[run] = run
+    return [run for run in runs.values() if anywhere or run.possible]
 
 
 def _path(name: str, folder: Path) -> Path:
@@ -249,8 +239,9 @@ def _expand(grid: _Grid, place: str) -> list[Run]:
         ]
     except ParameterError as error:
         raise SuiteError(f"{place}: {error}") from None
+    possible = grid.requires is None or hardware.cuda_is_present()
     return [
-        Run(grid.template, parameters)
+        Run(grid.template, parameters, possible)
         for parameters in combinations
         if not any(_agree(parameters, values) for values in excluded)
     ]

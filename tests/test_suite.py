@@ -37,10 +37,17 @@ def test_a_grid_that_requires_cuda_is_left_out_without_one(write, monkeypatch):
     )
     monkeypatch.setattr(hardware, "cuda_is_present", lambda: False)
     assert suite.load(name) == []
-    assert len(suite.load(name, anywhere=True)) == suite.left_out(name) == 1
+    (run,) = suite.load(name, anywhere=True)
+    assert not run.possible
     monkeypatch.setattr(hardware, "cuda_is_present", lambda: True)
     assert len(suite.load(name)) == 1
-    assert suite.left_out(name) == 0
+
+
+def test_a_run_that_one_grid_allows_here_is_possible(write, monkeypatch):
+    monkeypatch.setattr(hardware, "cuda_is_present", lambda: False)
+    grids = "- {template: q2, requires: cuda}\n- {template: q2}\n"
+    (run,) = suite.load(write("description: x\ngrids:\n" + grids))
+    assert run.possible
 
 
 @pytest.mark.parametrize(
