@@ -36,11 +36,6 @@ class Source:
     q2: pd.DataFrame
 
 
-def every(runs: pd.DataFrame) -> list[Source]:
-    """Return the two reports and our runs, in the order of `SOURCES`."""
-    return [report("A"), report("B"), ours(runs)]
-
-
 @lru_cache
 def report(letter: str) -> Source:
     """Return what report A or B has printed."""

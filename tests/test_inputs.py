@@ -376,7 +376,7 @@ def assert_is_refused_or_shown(path, content):
     pages += [layouts.page(table(runs)).data for table in (layouts.q1a, layouts.q1b, layouts.q2)]
     pages += [f(runs).data for f in (headlines.q1a, headlines.q1b, headlines.q2)]
     assert headlines.overview(runs)["runs"] == "1"  # text, which Sphinx escapes
-    sources.every(runs)
+    sources.ours(runs)
     pages += [beyond.front(runs).data, beyond.seeds(runs).data, disagreement.sides(runs).data]
     beyond.growth(runs)
     beyond.never_right(runs, runs["dataset"][0], int(runs["seed"][0]))
