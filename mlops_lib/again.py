@@ -19,11 +19,10 @@ def failures(folder: Path | None = None) -> pd.DataFrame:
 
     Those whose run another suite has recorded since are left out.
     """
-    folder, rows = folder or tables.RUNS, []
-    for path in sorted(folder.glob("*/*/*.ipynb")):
+    rows = []
+    for path in sorted((folder or tables.RUNS).glob("*/*/*.ipynb")):
         here = path.with_suffix(".json")
-        elsewhere = not here.exists() and any(folder.glob(f"*/{path.parent.name}/{here.name}"))
-        if not elsewhere and (error := problem(path)):
+        if run.recorded(here) in (None, here) and (error := problem(path)):
             rows.append((failure(path)[0], error, command(path)))
     return pd.DataFrame(rows, columns=["run", "error", "command"])
 

@@ -52,10 +52,8 @@ class Slot:
 
     def shared(self) -> Slot:
         """Return the place where another suite has recorded this run meanwhile; else this one."""
-        if self.record.exists():
-            return self
-        found = self.folder.parent.glob(f"*/{self.run.template}/{self.record.name}")
-        return next((replace(self, folder=path.parents[1]) for path in found), self)
+        found = recorded(self.record)
+        return replace(self, folder=found.parents[1]) if found else self
 
     @property
     def key(self) -> str:
@@ -71,10 +69,6 @@ class Slot:
     def label(self) -> str:
         """Return what the run is called beside others of its suite."""
         return ", ".join(filter(None, [self.title, self.apart]))
-
-    def text(self, name: str) -> str:
-        """Write the value of a parameter as a user would."""
-        return _text(getattr(self.run.parameters, name))
 
     def read(self) -> Record | None:
         """Return the record, or None where there is none that can be read."""
@@ -113,6 +107,13 @@ class Slot:
         return True
 
 
+def recorded(place: Path) -> Path | None:
+    """Return where the run whose record belongs here is recorded: here, else by another suite."""
+    if place.exists():
+        return place
+    return next(place.parents[2].glob(f"*/{place.parent.name}/{place.name}"), None)
+
+
 def slots(suite: str, runs: Iterable[Run], folder: Path | None = None) -> list[Slot]:
     """Return the runs of a suite with their places below `<folder>/<suite>/`.
 
@@ -122,23 +123,24 @@ def slots(suite: str, runs: Iterable[Run], folder: Path | None = None) -> list[S
     folder = folder or tables.RUNS
     own = folder / suites.title(suite)
     paths = sorted(folder.glob("*/*/*.json"), key=lambda path: (path.parents[1] == own, path))
-    recorded = {(path.parent.name, path.stem): path.parents[1] for path in paths}  # own ones last
-    return _told_apart([Slot(run, recorded.get((run.template, run.slug), own)) for run in runs])
+    known = {(path.parent.name, path.stem): path.parents[1] for path in paths}  # own ones last
+    return _told_apart([Slot(run, known.get((run.template, run.slug), own)) for run in runs])
 
 
 def _told_apart(places: list[Slot]) -> list[Slot]:
     """Note with each run the parameters in which runs of its title differ."""
     titles = [(slot.run.template, slot.title) for slot in places]
+    values = [dict(slot.run.parameters) for slot in places]
     alike: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for title, slot in zip(titles, places, strict=True):
-        alike.setdefault(title, []).append(dict(slot.run.parameters))
+    for title, have in zip(titles, values, strict=True):
+        alike.setdefault(title, []).append(have)
     unlike = {
-        title: [name for name in some[0] if len({values[name] for values in some}) > 1]
+        title: [name for name in some[0] if len({have[name] for have in some}) > 1]
         for title, some in alike.items()
     }
     return [
-        replace(slot, apart=", ".join(f"{name} {slot.text(name)}" for name in unlike[title]))
-        for title, slot in zip(titles, places, strict=True)
+        replace(slot, apart=", ".join(f"{name} {_text(have[name])}" for name in unlike[title]))
+        for title, have, slot in zip(titles, values, places, strict=True)
     ]
 
 

@@ -85,8 +85,7 @@ class _File(_Strict):
 
 def title(name: str) -> str:
     """Return what a suite is called, which may be asked for by the path of its file."""
-    path = Path(name)
-    return path.stem if path.suffix in SUFFIXES else path.name
+    return Path(name).stem if name.endswith(SUFFIXES) else Path(name).name
 
 
 def names(folder: Path = FOLDER) -> list[str]:
@@ -102,7 +101,17 @@ def load(name: str, folder: Path = FOLDER, anywhere: bool = False) -> list[Run]:
     All parameters are validated here, before anything runs.
     Raises SuiteError, which names file, grid, key and value.
     """
-    path = _path(name, folder)
+    path = Path(name) if name.endswith(SUFFIXES) else folder / f"{name}.yaml"
+    if not os.path.exists(path):
+        known = names(folder)
+        raise SuiteError(
+            f"suite={shown(name)} is not there: use one of {', '.join(known)}{nearest(name, known)}"
+        )
+    if not re.fullmatch(r"\w[\w .-]*", path.stem):  # the folder of its runs is named after it
+        raise SuiteError(
+            f"suite={shown(name)} is not allowed: "
+            "a name should hold letters, digits, _, and after the first spaces, - and dots"
+        )
     grids = _read(path).grids
     combinations = sum(grid.combinations for grid in grids)
     if combinations > MOST_RUNS:
@@ -117,22 +126,6 @@ def load(name: str, folder: Path = FOLDER, anywhere: bool = False) -> list[Run]:
             if run not in runs or run.possible:
                 runs[run] = run
     return [run for run in runs.values() if anywhere or run.possible]
-
-
-def _path(name: str, folder: Path) -> Path:
-    """Return the file of a suite; raise SuiteError where it is not there."""
-    path = Path(name) if name.endswith(SUFFIXES) else folder / f"{name}.yaml"
-    if not os.path.exists(path):
-        known = names(folder)
-        raise SuiteError(
-            f"suite={shown(name)} is not there: use one of {', '.join(known)}{nearest(name, known)}"
-        )
-    if not re.fullmatch(r"\w[\w .-]*", title(name)):  # the folder of its runs is named after it
-        raise SuiteError(
-            f"suite={shown(name)} is not allowed: "
-            "a name should hold letters, digits, _, and after the first spaces, - and dots"
-        )
-    return path
 
 
 def _read(path: Path) -> _File:
