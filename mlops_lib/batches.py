@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import joblib
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -74,6 +75,11 @@ class Resident:
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.labels)
+
+    def digest(self) -> str:
+        """Return a hash of images, labels and preparation, by which others are told from these."""
+        stored = (self.images.cpu().numpy(), self.labels.cpu().numpy())
+        return joblib.hash([*stored, self.prepare])
 
     @property
     def images_in_epoch(self) -> int:

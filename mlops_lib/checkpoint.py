@@ -40,7 +40,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
             torch.save(content, file)
     except (OSError, RuntimeError) as error:  # torch puts its own before the disk's
         reason = first_line(error.__context__ or error)
-        print(f"the checkpoint {path} can't be written: {reason}", flush=True)
+        print(f"the checkpoint {path.name} can't be written: {reason}", flush=True)
 
 
 def load(path: Path) -> dict[str, Any] | None:
@@ -62,7 +62,7 @@ def load(path: Path) -> dict[str, Any] | None:
             raise ValueError("it holds something else")
     except Exception as error:  # a damaged file makes torch raise nearly anything
         reason = first_line(error)
-        print(f"the checkpoint {path} is ignored, it can't be read: {reason}", flush=True)
+        print(f"the checkpoint {path.name} is ignored, it can't be read: {reason}", flush=True)
         return None
     return content
 

@@ -9,7 +9,9 @@ vectors. (Cortes & Vapnik, 1995; Chang & Lin, 2011.)
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
@@ -17,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 
 from mlops_lib import checkpoint as checkpoints
@@ -24,6 +27,7 @@ from mlops_lib import hardware
 from mlops_lib.params import ParameterError
 from mlops_lib.progress import bar
 
+CODE = joblib.hash(inspect.getsource(sys.modules[__name__]))
 BLOCK_ROWS = 1000
 SAVE_SECONDS = 60  # at least, between two checkpoints of a search
 ROUNDING = 8 * np.finfo(np.float32).eps  # of the largest value that a decision could reach
@@ -205,7 +209,8 @@ def search(
     A search that was interrupted goes on with what the file `checkpoint` holds, written about
     every minute; the best candidate is fitted again if that was before the interruption.
     """
-    rows = _resume(checkpoint, grid, backend)
+    by = _made_by(backend, train, val) if checkpoint else {}
+    rows = _resume(checkpoint, grid, by)
     best_accuracy = max((row["val_accuracy"] for row in rows), default=-1)
     classifier(backend)  # imported before a clock runs
     best_estimator, saved = None, time.perf_counter()
@@ -215,7 +220,7 @@ def search(
         if row["val_accuracy"] > best_accuracy:
             best_accuracy, best_estimator = row["val_accuracy"], estimator
         if checkpoint and time.perf_counter() - saved > SAVE_SECONDS:
-            checkpoints.save(checkpoint, {"rows": rows, "by": _versions(backend)})
+            checkpoints.save(checkpoint, {"rows": rows, "by": by})
             saved = time.perf_counter()
     best = max(rows, key=lambda row: row["val_accuracy"])
     if best_estimator is None:
@@ -247,21 +252,23 @@ def _try(
     return candidate | found, estimator
 
 
-def _resume(checkpoint: Path | None, grid: Sequence[dict], backend: str) -> list[dict]:
-    """Return the rows of an interrupted search, if by the same software and for the same grid."""
+def _resume(checkpoint: Path | None, grid: Sequence[dict], by: dict[str, str]) -> list[dict]:
+    """Return the rows of an interrupted search, if made `by` the same and for the same grid."""
     content = (checkpoints.load(checkpoint) if checkpoint else None) or {}
     rows = content.get("rows", [])
     tried = [{name: row.get(name) for name in grid[0]} for row in rows]
-    if content.get("by") != _versions(backend) or tried != list(grid[: len(rows)]):
+    if content.get("by") != by or tried != list(grid[: len(rows)]):
         return []
     print(f"going on after {len(rows)} of {len(grid)} candidates", flush=True)
     return rows
 
 
-def _versions(backend: str) -> dict[str, str]:
-    """Return the versions of what fits with a backend."""
+def _made_by(backend: str, *images: tuple[np.ndarray, np.ndarray]) -> dict[str, str]:
+    """Return the versions of what fits with a backend, and hashes of this code and the images."""
     extension = choose_backend(backend) == "intelex"
-    return {name: version(name) for name in ("scikit-learn", *["scikit-learn-intelex"] * extension)}
+    packages = ("scikit-learn", *["scikit-learn-intelex"] * extension)
+    versions = {name: version(name) for name in packages}
+    return versions | {"code": CODE, "images": joblib.hash(images)}
 
 
 def timed_predict(estimator: BlockSVC, features: np.ndarray) -> tuple[np.ndarray, float]:

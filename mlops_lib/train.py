@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import inspect
 import itertools
+import sys
 import time
 import weakref
 from collections.abc import Callable
@@ -18,11 +19,13 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
 
+import joblib
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mlops_lib import adam, batches, resnet
 from mlops_lib import checkpoint as checkpoints
 from mlops_lib.adam import LeanAdam
 from mlops_lib.batches import Batch, Resident
@@ -32,6 +35,7 @@ from mlops_lib.progress import bar
 
 EVALUATION_PIXELS = 500 * 28**2  # of a batch: large maps take memory
 FITTED: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # networks that `fit` has trained
+CODE = joblib.hash(list(map(inspect.getsource, (resnet, batches, adam, sys.modules[__name__]))))
 EAGER_STEPS = 3  # before a CUDA graph is captured: libraries and optimizer set themselves up
 
 
@@ -169,7 +173,9 @@ class Step:
             self.replay = self.place.capture(work)
         except RuntimeError as error:
             self.wants_graph = False
-            reason = str(error).splitlines()[0]
+            while isinstance(error.__context__, RuntimeError):  # what the end of a capture hides
+                error = error.__context__
+            reason = checkpoints.first_line(error)
             print(f"no CUDA graph, steps are launched one by one: {reason}", flush=True)
 
 
@@ -195,7 +201,7 @@ def fit(
     stepper = make_optimizer(optimizer, network, lr, momentum)
     step = Step(network, place, stepper, train.batch)
     settings = {"optimizer": optimizer, "lr": lr, "momentum": momentum, "epochs": epochs}
-    identity = _identity(step, train, settings)
+    identity = _identity(step, train, val, settings)
     fitted = _resume(checkpoint, step, identity)
     if not fitted.epochs and network in FITTED:
         raise RuntimeError(
@@ -229,7 +235,9 @@ def fit(
     return fitted
 
 
-def _identity(step: Step, train: Resident, settings: dict[str, Any]) -> dict[str, Any]:
+def _identity(
+    step: Step, train: Resident, val: Resident, settings: dict[str, Any]
+) -> dict[str, Any]:
     """Return what has to be the same for a training to go on with the same bits."""
     tensors = itertools.chain(step.network.named_parameters(), step.network.named_buffers())
     place = step.place.describe()
@@ -240,7 +248,8 @@ def _identity(step: Step, train: Resident, settings: dict[str, Any]) -> dict[str
         "torch": str(torch.__version__),
         **place,
         "shapes": {name: tuple(tensor.shape) for name, tensor in tensors},
-        "images": len(train),
+        "code": CODE,
+        "images": joblib.hash([part.digest() for part in (train, val)]),
         "batch_size": train.batch_size,
         "seed": train.seed,
         **settings,
@@ -281,7 +290,8 @@ def _resume(path: Path | None, step: Step, identity: dict[str, Any]) -> Fitted:
         return Fitted()
     found = state.get("identity", {})
     if other := [name for name, value in identity.items() if found.get(name) != value]:
-        print(f"the checkpoint {path} is ignored, it has other {', '.join(other)}", flush=True)
+        has = f"it has other {', '.join(other)}"
+        print(f"the checkpoint {path.name} is ignored, {has}", flush=True)
         return Fitted()
     step.network.load_state_dict(state["weights"])
     step.stepper.load_state_dict(state["optimizer"])

@@ -123,7 +123,7 @@ def test_what_is_no_checkpoint_is_ignored_with_a_sentence(tmp_path, capsys, dama
     damage(path)
     assert checkpoint.load(path) is None
     said = capsys.readouterr().out
-    assert said.startswith(f"the checkpoint {path} is ignored, it can't be read: ")
+    assert said.startswith(f"the checkpoint {path.name} is ignored, it can't be read: ")
     assert said.count("\n") == 1
     assert not (tmp_path / "trap").exists()
 

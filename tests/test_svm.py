@@ -164,9 +164,10 @@ def test_an_interrupted_search_goes_on(digits, tmp_path, monkeypatch, capsys, be
     assert np.array_equal(estimator.predict(val[0]), whole[2].predict(val[0]))
 
 
-@pytest.mark.parametrize("by", [{"scikit-learn": "0.1"}, svm._versions("libsvm") | {"other": "1"}])
-def test_the_checkpoint_of_other_software_is_not_taken(digits, tmp_path, by):
+@pytest.mark.parametrize("other", ["scikit-learn", "code", "images", "an extension"])
+def test_the_checkpoint_of_other_software_or_images_is_not_taken(digits, tmp_path, other):
     train, val = digits
+    by = svm._made_by("libsvm", train, val) | {other: "0.1"}
     grid = list(svm.candidates("rbf", [1, 10], [3], ["scale"]))
     checkpoint = tmp_path / "search.pt"
     rows = [grid[0] | {"val_accuracy": 1.0}]

@@ -1,5 +1,6 @@
 import copy
 import functools
+import sys
 from typing import Literal
 
 import numpy as np
@@ -436,6 +437,20 @@ def test_a_checkpoint_of_other_software_or_threads_is_ignored(
     capsys.readouterr()
     assert_same(attempt(monkeypatch, tmp_path / "run.pt"), expected)
     assert f"is ignored, it has other {named}\n" in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_other_code_or_images_is_ignored(monkeypatch, tmp_path, capsys):
+    path = tmp_path / "run.pt"
+    attempt(monkeypatch, path)
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "CODE", "of another commit")
+        attempt(monkeypatch, path)
+    assert "is ignored, it has other code\n" in capsys.readouterr().out
+    images, labels = bright_or_dark()
+    others = (255 - images, labels)
+    monkeypatch.setattr(sys.modules[__name__], "bright_or_dark", lambda: others)
+    attempt(monkeypatch, path)
+    assert "is ignored, it has other code, images\n" in capsys.readouterr().out
 
 
 def test_a_damaged_checkpoint_is_ignored(monkeypatch, tmp_path, capsys):
