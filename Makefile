@@ -25,10 +25,11 @@ help:
 	@echo "make lock     write requirements.txt anew from pyproject.toml (newest versions)"
 	@echo "make clean    remove .venv, the built book, checkpoints; runs and data stay"
 
+# Where a run failed (1, but not a wrong command or Ctrl-C), the book is built and shows it.
 report: .venv/ready
 	@$(BIN)/mlops data
-	@$(BIN)/mlops run $(SUITE)
-	@$(BIN)/mlops report --suite $(SUITE)
+	@$(BIN)/mlops run $(SUITE); failed=$$?; [ $$failed -le 1 ] || exit $$failed; \
+	  $(BIN)/mlops report --suite $(SUITE) && exit $$failed
 
 install: .venv/ready
 

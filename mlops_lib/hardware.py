@@ -136,6 +136,11 @@ def cores() -> list[int]:
     return list(range(joblib.cpu_count()))
 
 
+def is_rationed() -> bool:
+    """Say whether this process may use more cores than it has time for, as in a container."""
+    return hasattr(os, "sched_getaffinity") and len(cores()) < len(os.sched_getaffinity(0))
+
+
 def threads() -> int:
     """Return how many threads this process is to use: one a core, at most OMP_NUM_THREADS."""
     most = os.environ.get("OMP_NUM_THREADS", "")
@@ -221,12 +226,17 @@ def check(device: str) -> None:
         )
 
 
-def _amp_dtype(amp: str, cuda: bool, input_size: int) -> torch.dtype:
+def _cpu_computes_bf16() -> bool:
     import torch
 
     able = torch.cpu.get_capabilities()
-    computes = able.get("amx_tile", False) or able.get("avx512_bf16", False)
-    gains = cuda or (input_size >= BF16_GAINS_FROM_PIXELS and computes)
+    return able.get("amx_tile", False) or able.get("avx512_bf16", False)
+
+
+def _amp_dtype(amp: str, cuda: bool, input_size: int) -> torch.dtype:
+    import torch
+
+    gains = cuda or (input_size >= BF16_GAINS_FROM_PIXELS and _cpu_computes_bf16())
     if amp == "off" or (amp == "auto" and not gains):
         return torch.float32
     if cuda and not torch.cuda.is_bf16_supported(including_emulation=False):

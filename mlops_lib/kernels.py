@@ -52,12 +52,13 @@ def shares(jobs: int) -> list[Share]:
     """Divide this machine's cores, and its GPUs where there are several, among jobs."""
     cores = hardware.cores()
     each = max(1, len(cores) // jobs)
+    bound = not hardware.is_rationed()  # else the system sees better which cores are free
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     gpus = visible.split(",") if visible else list(map(str, range(hardware.cuda_count())))
     return [
         Share(
             threads=each,
-            cores=tuple(cores[(job * each + k) % len(cores)] for k in range(each)),
+            cores=tuple(cores[(job * each + k) % len(cores)] for k in range(each)) if bound else (),
             gpu=gpus[job % len(gpus)] if len(gpus) > 1 else None,
             gpu_shared=0 < len(gpus) < jobs,
         )
@@ -103,7 +104,10 @@ def forked(directory: Path, share: Share | None = None) -> Iterator[_Manager]:
     On systems that can't fork, the kernel is an ordinary one, and may use the whole machine.
     """
     with tempfile.TemporaryDirectory(prefix="mlops-") as sockets:
-        km = _Manager(kernel_name="python3", transport="ipc", ip=f"{sockets}/kernel")
+        km = _Manager(
+            kernel_name="python3", transport="ipc", ip=f"{sockets}/kernel",
+            connection_file=f"{sockets}/kernel.json",
+        )  # fmt: skip
         if available():
             start_server()
             km.provisioner = ForkProvisioner(

@@ -243,11 +243,12 @@ def commit() -> str | None:
     asked when the code is imported: a run of hours is of that code, whatever is committed later.
     """
     commands = (
+        ("ls-files", "--", "."),
         ("rev-parse", "--verify", "--quiet", "--short=12", "HEAD"),
         ("status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN),
     )
     try:
-        head, changes = (
+        tracked, head, changes = (
             subprocess.run(
                 ["git", "--no-optional-locks", *words],
                 cwd=PROJECT, capture_output=True, text=True, timeout=10,
@@ -256,7 +257,9 @@ def commit() -> str | None:
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return (head + ("+" if changes else "")) or None
+    if not head or not tracked:  # this folder lies in the repository of something else
+        return None
+    return head + ("+" if changes else "")
 
 
 def classification(labels: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:

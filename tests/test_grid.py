@@ -109,6 +109,14 @@ def test_jobs_divide_the_machine(tmp_path):
     assert {outcome.record.environment["cores"] for outcome in outcomes} == {shares[0].threads}
 
 
+def test_a_container_with_a_quota_is_not_bound_to_the_first_cores(monkeypatch):
+    if len(os.sched_getaffinity(0)) > 1:
+        assert kernels.shares(1)[0].cores
+        monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+        assert kernels.shares(1)[0].cores == ()
+        assert kernels.shares(1)[0].threads == 1
+
+
 def test_a_grid_takes_as_many_threads_as_a_notebook_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     fixed = "{dataset: digits, train_size: 100, epochs: 1}"

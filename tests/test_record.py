@@ -55,6 +55,11 @@ def test_the_commit_is_that_of_the_code(tmp_path, monkeypatch):
     git("commit", "-qm", "first")
     first = commit()
     assert re.fullmatch("[0-9a-f]{12}", first)
+    with monkeypatch.context() as elsewhere:  # unpacked within another project's repository
+        elsewhere.setattr(record, "PROJECT", tmp_path / "unpacked")
+        (tmp_path / "unpacked").mkdir()
+        (tmp_path / "unpacked" / "code.py").write_text("a")
+        assert commit() is None
     for name in written:
         (tmp_path / name).write_text("b")
     assert commit() == first
