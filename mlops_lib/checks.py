@@ -82,7 +82,8 @@ def ahead(
         against = _against(sides) if every and summary.losses else 0
         evidence = _judged(summary, every, wanted, f"{names}, {MEASURES[measure]}", unit, against)
         parts = f"; these are {_parts(found)}" if summary.n < wanted else ""
-        return replace(evidence, says=evidence.says + _images(sides) + parts)
+        says = evidence.says + _images(sides) + parts
+        return replace(evidence, says=says, brief=evidence.brief + parts)
 
     return check
 
@@ -225,7 +226,7 @@ def over_svms(source: Source) -> Evidence:
         f"their dataset beyond chance, {behind} behind"
     )
     parts = f"; these are {_parts(resnets)}" if len(signs) < wanted else ""
-    return Evidence(verdict, brief + parts, brief=brief)
+    return Evidence(verdict, brief + parts)
 
 
 def svm_time(source: Source) -> Evidence:

@@ -155,7 +155,7 @@ def test_accuracies_of_committed_runs_are_those_of_their_records():
     (text,) = re.findall(r"^- \*\*Q1\(a\)\*\*.*?^- \*\*Q2", README, re.MULTILINE | re.DOTALL)
     here = set(re.findall(r"\d\d\.\d\d", text))
     told = tables.published("q1b").query("kernel == 'rbf'").groupby("dataset")["accuracy_pct"].max()
-    assert here - shown == {f"{best:.2f}" for best in told}
+    assert (printed := {f"{best:.2f}" for best in told}) <= here <= shown | printed
     tied = re.findall(r"within chance of it: (.*?)\. Run", headlines.q1a(tables.load()).data)
     assert len(tied) == 2 and "0.0001" not in "".join(tied)
     assert "none of those with the rate 1e-4 is" in text
@@ -184,7 +184,7 @@ def test_the_verdicts_counted_are_those_of_the_claims():
         words,
     )
     (ours,) = re.findall(
-        r"Our runs judge (\d+) so far: (\d+) hold, (\d+) are mixed, (\d+) does not", words
+        r"Our runs judge (\d+) so far: (\d+) hold, (\d+) are mixed, (\d+) do(?:es)? not", words
     )
     judged = claims.judge(tables.load())
     sides = (
@@ -210,7 +210,7 @@ def test_the_verdicts_of_our_runs_are_those_of_the_claims():
         assert (text, verdict) == (judged.loc[name, "claim"], judged.loc[name, "verdict"])
         for counts in re.findall(r"\d+ of \d+", shown):
             assert f"{counts} pairs" in judged.loc[name, "says"], (name, counts)
-    assert "behind in 7" in judged.loc["A2", "says"]
+    assert "behind in 11" in judged.loc["A2", "says"]
     assert "(none beyond chance)" in judged.loc["B3", "says"]
     assert rows["A6"][2].partition(", ")[2] in judged.loc["A6", "says"]
     (said,) = re.findall(r"in all three seeds, by ([\d.]+) to ([\d.]+) points", rows["A1"][2])
