@@ -286,7 +286,7 @@ def _resume(path: Path | None, step: Step, identity: dict[str, Any]) -> Fitted:
     The history is empty, and nothing is changed, where there is no checkpoint of this training.
     """
     state = checkpoints.load(path) if path else None
-    if state is None:
+    if path is None or state is None:
         return Fitted()
     found = state.get("identity", {})
     if other := [name for name, value in identity.items() if found.get(name) != value]:
