@@ -201,8 +201,8 @@ def fit(
     stepper = make_optimizer(optimizer, network, lr, momentum)
     step = Step(network, place, stepper, train.batch)
     settings = {"optimizer": optimizer, "lr": lr, "momentum": momentum, "epochs": epochs}
-    identity = _identity(step, train, val, settings)
-    fitted = _resume(checkpoint, step, identity)
+    identity = _identity(step, train, val, settings) if checkpoint else {}
+    fitted = _resume(checkpoint, step, identity) if checkpoint else Fitted()
     if not fitted.epochs and network in FITTED:
         raise RuntimeError(
             "this network has been trained already, and would go on from there: build a new one "
@@ -280,13 +280,13 @@ def _state(step: Step, fitted: Fitted, identity: dict[str, Any]) -> dict[str, An
     }
 
 
-def _resume(path: Path | None, step: Step, identity: dict[str, Any]) -> Fitted:
+def _resume(path: Path, step: Step, identity: dict[str, Any]) -> Fitted:
     """Put a training back to where its checkpoint was written; return its history so far.
 
     The history is empty, and nothing is changed, where there is no checkpoint of this training.
     """
-    state = checkpoints.load(path) if path else None
-    if path is None or state is None:
+    state = checkpoints.load(path)
+    if state is None:
         return Fitted()
     found = state.get("identity", {})
     if other := [name for name, value in identity.items() if found.get(name) != value]:
