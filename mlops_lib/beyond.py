@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 
-from mlops_lib import data, flops, layouts, plots, record, resnet, tables
+from mlops_lib import data, flops, layouts, plots, record, resnet, stats, tables
 from mlops_lib.params import Q1a
 from mlops_lib.plots import Picture
 
@@ -68,7 +68,8 @@ def cost(runs: pd.DataFrame) -> pd.DataFrame:
     whole = tables.alone(_costing(runs))
     rows = []
     for run in tables.select(whole, template="q1a").to_dict("records"):
-        done = run["epochs"] * run["train_images"] * run["flops"] * flops.TRAINING_PASSES / 1e12
+        images = run["epochs_done"] * run["train_images"]
+        done = images * run["flops"] * flops.TRAINING_PASSES / 1e12
         rows.append(_cost(run, tables.title(run["model"]), done))
     for run in tables.select(whole, template="q1b").to_dict("records"):
         rows.append(_cost(run, "SVM", np.nan) | {"seconds": run["search_seconds"]})
@@ -89,7 +90,8 @@ def left_out(runs: pd.DataFrame) -> Markdown:
     named = "; ".join(f"{run['title']}: {tables.accuracy_text(run)} %" for run in best)
     return Markdown(
         f"{len(busy)} of {len(whole)} runs on all images got less than {tables.ALONE:.0%} of the "
-        f"processor time of their threads and are not shown; the most accurate of them: {named}."
+        "processor time of their threads, or shared a GPU, and are not shown; the most accurate of "
+        f"them: {named}."
     )
 
 
@@ -108,7 +110,7 @@ def _cost(run: dict[str, Any], method: str, operations: float) -> dict[str, Any]
         "dataset": tables.title(run["dataset"]),
         "method": method,
         "machine": tables.device_text(run),
-        "run": ", ".join(filter(None, [run["title"], layouts.otherwise(run)])),
+        "run": ", ".join(filter(None, [run["title"], layouts.otherwise(run), run["divergence"]])),
         "seconds": run["seconds"],
         "operations": operations,
         "accuracy": 100 * run["test_accuracy"],
@@ -157,9 +159,9 @@ def dead_by_model(layers: pd.DataFrame) -> pd.DataFrame:
 
 def seeds(runs: pd.DataFrame) -> Markdown:
     """Say how far accuracy spreads over seeds, beside what the reports interpret."""
-    keys = [*tables.Q1A_KEYS, "model", "epochs", "train_images", "momentum"]
-    keys += [name for name in ("device", "amp_dtype") if name in runs]
-    here = tables.select(runs, template="q1a", input_size=28)
+    keys = [name for name in Q1a.model_fields if name not in ("seed", "train_size", "pin_memory")]
+    keys += [name for name in ("train_images", "amp_dtype") if name in runs]
+    here = tables.select(runs, template="q1a", input_size=28, divergence="")
     if here.empty:
         return Markdown(NOT_YET)
     alike = here.drop_duplicates([*keys, "seed"]).groupby(keys, dropna=False)["test_accuracy"]
@@ -170,18 +172,21 @@ def seeds(runs: pd.DataFrame) -> Markdown:
     kinds = variances.index.to_frame()[["dataset", "model"]].drop_duplicates()
     of = "; ".join(", ".join(map(tables.title, kind)) for kind in kinds.to_numpy())
     # Pooled, each by the differences that it has: the mean of few deviations would be too small.
-    spread = np.sqrt(np.average(variances, weights=alike.count()[several] - 1))
+    freedom = alike.count()[several] - 1
+    spread = np.sqrt(np.average(variances, weights=freedom))
+    reach = stats.t_reach(freedom.sum()) * 2**0.5 * spread
     return Markdown(
         f"Over {len(variances)} configurations with several seeds ({of}), the standard "
         f"deviation of the test accuracy is {spread:.2f} points (pooled), "
         f"{np.sqrt(variances.max()):.2f} at most: a seed also draws other test images. Of two such "
-        f"runs of unlike seeds, a difference of less than {2 * 2**0.5 * spread:.2f} points says "
-        "little. Of other datasets and shorter trainings this says nothing."
+        f"runs of unlike seeds, a difference of less than {reach:.2f} points says little "
+        "(Student's t; as configurations share their splits, it may be more). Of other datasets "
+        "and shorter trainings this says nothing."
     )
 
 
 def repeats(runs: pd.DataFrame) -> Markdown:
-    """Say how far trainings of equal parameters and seed lie apart: other threads, other code."""
+    """Say how far trainings of equal parameters and seed lie apart: other machine, other code."""
     trained = pd.concat([tables.select(runs, template=template) for template in ("q1a", "q2")])
     if trained.empty:
         return Markdown(NOT_YET)
@@ -196,8 +201,9 @@ def repeats(runs: pd.DataFrame) -> Markdown:
     if not lines:
         return Markdown("No training has been repeated with the same parameters and seed yet.")
     return Markdown(
-        "Trained again with the same parameters and seed, on another number of threads or at "
-        "another commit, where sums are rounded otherwise (test accuracy):\n\n" + "\n".join(lines)
+        "Trained again with the same parameters and seed, on another machine or number of threads "
+        "or at another commit, where sums are rounded otherwise (test accuracy):\n\n"
+        + "\n".join(lines)
     )
 
 
@@ -223,7 +229,7 @@ def hardest(runs: pd.DataFrame, dataset: str, count: int = 20) -> Picture | Mark
 
     Without the dataset (a book is built from records alone), say how many there are.
     """
-    if tables.select(runs, dataset=dataset).empty:
+    if tables.select(_of_all_images(runs), dataset=dataset, seed=0).empty:
         return Markdown(NOT_YET)
     rows = never_right(runs, dataset)
     about = (

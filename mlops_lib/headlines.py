@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pandas as pd
 from IPython.display import Markdown
 
-from mlops_lib import sources, tables
+from mlops_lib import layouts, sources, tables
 
 
 def overview(runs: pd.DataFrame) -> dict[str, str]:
@@ -24,47 +23,54 @@ def overview(runs: pd.DataFrame) -> dict[str, str]:
 
 
 def _best(runs: pd.DataFrame) -> str:
-    if runs.empty:
-        return tables.NOT_RUN
+    """Return the most accurate of these runs, and what it has less than the published protocol."""
     run = runs.loc[runs["test_accuracy"].idxmax()]
     epochs = tables.PUBLISHED_EPOCHS.get(run["dataset"]) if run["template"] == "q1a" else None
     seed = f"seed {run['seed']}" if run["seed"] else ""
-    less = ", ".join(filter(None, [seed, tables.extent(run, epochs)]))
+    other = layouts.otherwise(run, besides=("seed", "epochs")) if epochs else ""
+    parts = [seed, other, tables.extent(run, epochs), run["divergence"]]
+    less = ", ".join(filter(None, parts))
     return f"{tables.accuracy_text(run)} %: {run['title']}" + (f" ({less})" if less else "")
 
 
 def _best_resnet(runs: pd.DataFrame, whole: pd.DataFrame, dataset: str) -> str:
     """Return the best ResNet, which settings are as good within chance, and what was run.
 
-    `whole` has the configurations of our runs that are as published.
+    `whole` has the configurations of our runs that are as published; without one, the best run.
     """
-    here = tables.select(runs, template="q1a", dataset=dataset)
-    if here.empty:
-        return tables.NOT_RUN
-    best = here.loc[here["test_accuracy"].idxmax()]
     whole = tables.select(whole, dataset=dataset)
-    as_source = best.to_dict() | {"accuracy_pct": 100 * best["test_accuracy"]}
+    published = len(tables.select(sources.report("A").q1a, dataset=dataset))
+    done = f"Run with all published epochs: {len(whole)} of {published} configurations"
+    if whole.empty:
+        here = tables.select(runs, template="q1a", dataset=dataset)
+        return f"{_best(here)}. {done}" if len(here) else tables.NOT_RUN
+    best = whole.loc[whole["accuracy_pct"].idxmax()].to_dict()
     tied = [
         run["title"].removeprefix(f"{tables.title(dataset)}, ")
         for run in whole.to_dict("records")
-        if run["title"] != best["title"] and sources.beyond_chance(as_source, run) == 0
+        if run["title"] != best["title"] and sources.beyond_chance(best, run) == 0
     ]
+    accuracy = tables.interval_text(best["accuracy_pct"], best["low"], best["high"])
+    seeds = f" (mean of {best['seeds']} seeds)" if best["seeds"] > 1 else ""
     others = f"; within chance of it: {'; '.join(tied)}" if tied else ""
-    models = ", ".join(map(tables.title, whole["model"].unique())) if len(whole) else ""
-    done = f"{len(whole)} of {len(tables.select(sources.report('A').q1a, dataset=dataset))}"
-    return f"{_best(here)}{others}. Run with all published epochs: {done} configurations" + (
-        models and f" ({models})"
-    )
+    models = ", ".join(map(tables.title, whole["model"].unique()))
+    return f"{accuracy} %: {best['title']}{seeds}{others}. {done} ({models})"
 
 
 def _best_svm(searches: pd.DataFrame) -> str:
-    """Return the best of the kernels, and which were not run."""
+    """Return the best of the kernels, each by its fullest search, and which were not run.
+
+    Of several seeds it is the first, as in `sources.ours`: the best of them would be too good.
+    """
+    if searches.empty:
+        return tables.NOT_RUN
     missing = [
         f"{tables.title(kernel)} kernel: {tables.NOT_RUN}"
         for kernel in tables.KERNELS
         if tables.select(searches, kernel=kernel).empty
     ]
-    return "; ".join([_best(searches), *missing]) if len(searches) else tables.NOT_RUN
+    fullest = tables.fullest_each(searches, ["kernel"]).drop_duplicates("kernel")
+    return "; ".join([_best(fullest), *missing])
 
 
 def _gpu_ratio(runs: pd.DataFrame) -> str:
@@ -130,12 +136,9 @@ def _edge(run: dict[str, Any]) -> str:
 
 def q2(runs: pd.DataFrame) -> Markdown:
     """Say in a sentence or two what Q2 found so far."""
-    here = tables.alone(tables.select(runs, template="q2"))
     lines = [f"- **GPU against CPU**: {_gpu_ratio(runs)}."]
-    for run in here.to_dict("records"):
-        share = run.get("peak_share", math.nan)
-        used = "" if math.isnan(share) else f", {share:.1%} of the peak"
-        size = f"{run['input_size']:.0f}x{run['input_size']:.0f}"
-        where = f"{run['title']}, {size} on {tables.title(run['device'])}"
-        lines.append(f"- **{where}**: {run['images_per_second']:,.0f} images/s{used}.")
+    for run in layouts.speeds(runs).to_dict("records"):
+        share = run["peak_share"]
+        used = f", {share:.1%} of the peak" if pd.notna(share) else ""
+        lines.append(f"- **{run['run']}**: {run['images_per_second']:,.0f} images/s{used}.")
     return Markdown("\n".join(lines))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,11 +16,13 @@ from mlops_lib.tables import (
     MODELS,
     NOT_RUN,
     NOT_STATED,
+    PROTOCOL,
     PUBLISHED_EPOCHS,
     Q1A_KEYS,
     accuracy_over_seeds,
     accuracy_text,
     alone,
+    device_text,
     extent,
     fullest,
     images_right,
@@ -80,8 +83,9 @@ def cell(runs: pd.DataFrame, published_epochs: int | None = None) -> str:
     if len(runs) > 1:
         text += f"; mean of {len(runs)} seeds"
     links = [_link(run, LINK_SIGN) for run in runs.to_dict("records")]
-    less = extent(runs.iloc[0], published_epochs)
-    return " ".join([text, *links]) + "".join(f"; {part}" for part in less.split(", ") if part)
+    less = extent(runs.iloc[0], published_epochs).split(", ")
+    parts = filter(None, [*less, *runs["divergence"].unique()])
+    return " ".join([text, *links]) + "".join(f"; {part}" for part in parts)
 
 
 def q1a(runs: pd.DataFrame) -> pd.DataFrame:
@@ -150,7 +154,7 @@ def q2(runs: pd.DataFrame) -> pd.DataFrame:
     for told in published("q2").to_dict("records"):
         size = 28 if told["report"] == "A" else 224
         wanted = {"device": told["device"], "model": told["model"], "input_size": size}
-        wanted |= {"in_channels": 1 if size == 28 else 3, "momentum": 0.9}
+        wanted |= {"in_channels": 1 if size == 28 else 3} | PROTOCOL
         if told["report"] == "A":
             wanted |= {name: told[name] for name in ("batch_size", "optimizer", "lr")}
         here = fullest(select(runs, template="q2", dataset="fashion_mnist", **wanted))
@@ -178,7 +182,7 @@ def _measured_speed(here: pd.DataFrame) -> dict[tuple[str, str], str]:
     else:
         run = here.iloc[0].to_dict()
         values = (
-            f"{run['epochs']:.0f}",
+            f"{run['epochs_done']:.0f}",
             _timed(run, f"{run['train_seconds']:,.0f}"),
             _timed(run, f"{run['images_per_second']:,.0f}"),
             f"{run['flops'] / 1e9:.3f}",
@@ -208,15 +212,15 @@ def overview(runs: pd.DataFrame, template: str | None = None) -> HTML:
             f"{run['train_images']:,.0f}",
             accuracy_text(run),
             _time_text(run),
-            otherwise(run),
+            ", ".join(filter(None, [otherwise(run), run["divergence"]])),
             run["device_name"],
         ]
         rows.append(dict(zip(columns, values, strict=True)))
     return page(pd.DataFrame(rows or [dict.fromkeys(columns, NOT_RUN)]), wrap=True)
 
 
-def otherwise(run: dict[str, Any]) -> str:
-    """Name the parameters, unlike their defaults, that a run's title leaves out.
+def otherwise(run: dict[str, Any], besides: Sequence[str] = ()) -> str:
+    """Name the parameters, unlike their defaults, that a run's title leaves out, and `besides`.
 
     Of a search it says how many candidates it had.
     """
@@ -227,7 +231,7 @@ def otherwise(run: dict[str, Any]) -> str:
     return ", ".join(
         f"{name} {_value(value)}"
         for name, value in changed(run["template"], run).items()
-        if name not in (*titled, *elsewhere)
+        if name not in (*titled, *elsewhere, *besides)
     )
 
 
@@ -297,18 +301,28 @@ def _point(told: dict[str, Any], source: str, accuracy: float, *interval: float)
 
 
 def speeds(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return run, device and training images per second of the runs of Q2 that had no company."""
+    """Return run, device, training images per second and share of the device's peak.
+
+    It has the runs of Q2 that had no company. Their texts say in what they differ from the usual
+    and, where there are several devices of a kind, on which of them they ran.
+    """
     here = alone(select(runs, template="q2"))
     if here.empty:
-        return pd.DataFrame(columns=["run", "device", "images_per_second"])
-    return pd.DataFrame(
-        {
-            "run": [
-                f"{run['title']}, {run['input_size']:.0f}x{run['input_size']:.0f}, "
-                + ", ".join(filter(None, [title(run["device"]), extent(run)]))
-                for run in here.to_dict("records")
-            ],
-            "device": here["device"].map(title),
-            "images_per_second": here["images_per_second"],
-        }
-    )
+        return pd.DataFrame(columns=["run", "device", "images_per_second", "peak_share"])
+    machines = here.assign(machine=list(map(device_text, here.to_dict("records"))))
+    several = machines.groupby("device")["machine"].nunique() > 1
+    rows = []
+    for run in machines.to_dict("records"):
+        size = f"{run['input_size']:.0f}x{run['input_size']:.0f}"
+        where = run["machine"] if several[run["device"]] else title(run["device"])
+        other = otherwise(run, besides=("input_size", "in_channels"))
+        parts = run["title"], size, where, other, extent(run), run["divergence"]
+        rows.append(
+            {
+                "run": ", ".join(filter(None, parts)),
+                "device": title(run["device"]),
+                "images_per_second": run["images_per_second"],
+                "peak_share": run.get("peak_share"),
+            }
+        )
+    return pd.DataFrame(rows)

@@ -129,12 +129,13 @@ def summarise(content: nbformat.NotebookNode, made: record.Record, path: Path) -
 
 
 def _apart(made: record.Record) -> tuple[str, ...]:
-    """Return what tells a run from others of its title: settings, training images, device."""
+    """Return what tells a run from others of its title: settings, images, device, divergence."""
     candidates = len(made.results.get("search") or ())
     asked = {**made.parameters, "template": made.template, "candidates": candidates}
     size = made.parameters["train_size"]
     device = tables.title(made.environment["device"])
-    return layouts.otherwise(asked), f"{size:,} images" if size else "", device
+    images = f"{size:,} images" if size else ""
+    return layouts.otherwise(asked), images, device, tables.divergence(made.results)
 
 
 def harmless(content: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -26,8 +26,10 @@ class Source:
     """Results in one form, from a report's tables or from our runs; accuracies in per cent.
 
     q1a: PAIR_KEYS, accuracy_pct; of our runs also first_epoch_pct, wobble_pct, epoch_seconds,
-    train_seconds and what `record.unpack_correct` takes. q1b: dataset, kernel, C, train_images,
-    accuracy_pct, seconds. q2: dataset, device, model, optimizer, input_size, seconds, gflops.
+    train_seconds, low, high (of the accuracy's 95 % interval), seeds (how many). q1b: dataset,
+    kernel, C, train_images, accuracy_pct, seconds. Both, of our runs: right, which test images
+    were classified right, bool (n,), by seed. q2: dataset, device, model, optimizer, input_size,
+    seconds, gflops.
     """
 
     name: str
@@ -58,21 +60,21 @@ def report(letter: str) -> Source:
 
 
 def ours(runs: pd.DataFrame) -> Source:
-    """Return our runs: of each configuration the fullest, the mean over its seeds.
+    """Return our runs: of each configuration the fullest, of ResNets the mean over their seeds.
 
     The ResNets are all of one device, that with most whole configurations: else those of the
     other would pair with none.
     """
     q1a = _trained(tables.select(runs, device=tables.main_device(runs)))
     searched = [
-        here.iloc[0].to_dict()
+        here.iloc[0].to_dict() | {"right": _right(here.iloc[:1])}
         for dataset in tables.PUBLISHED_EPOCHS
         for kernel in tables.KERNELS
         if len(here := tables.fullest(
             tables.select(runs, template="q1b", dataset=dataset, kernel=kernel)
         ))
     ]  # fmt: skip
-    q2 = tables.select(runs, template="q2", dataset="fashion_mnist", momentum=0.9)
+    q2 = tables.select(runs, template="q2", dataset="fashion_mnist", **tables.PROTOCOL)
     q2 = tables.fullest_each(q2, ["device", *tables.TWINS])
     q1b = pd.DataFrame(searched, columns=None if searched else ["dataset", "kernel"])
     if searched:
@@ -114,10 +116,24 @@ def _trained(runs: pd.DataFrame) -> pd.DataFrame:
 def _configuration(here: pd.DataFrame) -> dict[str, Any]:
     """Return one row for the runs of a configuration: means over seeds, times of one machine."""
     timed = here["alone"] & tables.like_first(here, tables.MACHINE)
+    accuracy, low, high = tables.accuracy_over_seeds(here)
     return here.iloc[0].to_dict() | {
-        "accuracy_pct": 100 * here["test_accuracy"].mean(),
+        "accuracy_pct": accuracy,
+        "low": low,
+        "high": high,
+        "seeds": len(here),
+        "right": _right(here),
         "train_seconds": float(here["seconds"].where(timed).mean()),
         **pd.DataFrame(list(map(_history, here["history"], timed))).mean().to_dict(),
+    }
+
+
+def _right(here: pd.DataFrame) -> dict[int, np.ndarray]:
+    """Return which test images the runs of a configuration got right, bool (n,), by seed."""
+    return {
+        run["seed"]: record.unpack_correct(run)
+        for run in here.to_dict("records")
+        if isinstance(run.get("correct"), str)
     }
 
 
@@ -135,14 +151,16 @@ def _history(epochs: list[dict[str, Any]], timed: bool) -> dict[str, float]:
     }
 
 
-def mcnemar(*two: dict[str, Any]) -> tuple[int, int, float] | None:
-    """Compare two results image by image; None unless they are runs that share their images."""
-    if not all(isinstance(run.get("correct"), str) for run in two):
+def mcnemar(first: dict[str, Any], second: dict[str, Any]) -> tuple[int, int, float] | None:
+    """Compare two results image by image, over all seeds that both have.
+
+    None where they share no test images: a report's, or runs of other seeds or datasets.
+    """
+    here, there = first.get("right", {}), second.get("right", {})
+    shared = [seed for seed in here if seed in there and len(here[seed]) == len(there[seed])]
+    if first["dataset"] != second["dataset"] or not shared:
         return None
-    if any(two[0][name] != two[1][name] for name in ("dataset", "seed")):
-        return None
-    right = [record.unpack_correct(run) for run in two]
-    return stats.mcnemar(*right) if len(right[0]) == len(right[1]) else None
+    return stats.mcnemar(*(np.concatenate([of[seed] for seed in shared]) for of in (here, there)))
 
 
 def compared(first: dict[str, Any], second: dict[str, Any]) -> tuple[int, float]:

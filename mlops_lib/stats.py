@@ -25,14 +25,19 @@ def mean_interval(values: ArrayLike) -> tuple[float, float, float]:
 
     Of a single value the interval is infinite.
     """
-    from scipy import stats
-
     values = np.asarray(values, dtype=float)
     mean, n = float(values.mean()), len(values)
     if n < 2:
         return mean, -math.inf, math.inf
-    reach = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1)) / math.sqrt(n)
+    reach = t_reach(n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
     return mean, mean - reach, mean + reach
+
+
+def t_reach(freedom: int) -> float:
+    """Return how many standard errors a 95 % interval reaches (Student's t)."""
+    from scipy import stats
+
+    return float(stats.t.ppf(0.975, freedom))
 
 
 @dataclass(frozen=True)

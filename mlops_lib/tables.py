@@ -20,10 +20,8 @@ NOT_STATED = "not stated"
 ALONE = 0.8  # of the processor time that its threads could get, what a run alone gets at least
 ALL_IMAGES = 49_000  # for training, of the 70,000
 PUBLISHED_EPOCHS = {"mnist": 5, "fashion_mnist": 10}  # report B; report A states none
-USUAL = {  # how the published grid is run
-    "input_size": 28, "in_channels": 1, "momentum": 0.9, "amp": "auto",
-    "input_pipeline": "resident",
-}  # fmt: skip
+PROTOCOL = {"momentum": 0.9, "amp": "auto", "input_pipeline": "resident"}  # of what is compared
+USUAL = PROTOCOL | {"input_size": 28, "in_channels": 1}  # how the published grid is run
 TWINS = ["model", "optimizer", "lr", "batch_size", "input_size", "in_channels"]
 MACHINE = ["device_name", "threads"]  # times are compared on
 Q1A_KEYS = ["dataset", "batch_size", "optimizer", "lr"]
@@ -94,7 +92,7 @@ def load(folder: Path | None = None) -> pd.DataFrame:
 
 
 def _row(run: Record, path: Path, folder: Path) -> dict[str, Any]:
-    """Flatten a record; `epochs` is their number, `history` what was measured after each."""
+    """Flatten a record; `epochs` is how many were asked for, `history` what each of them did."""
     relative = path.relative_to(folder)
     seconds, alone = _time(run)
     best = run.results.get("best", {})
@@ -105,6 +103,8 @@ def _row(run: Record, path: Path, folder: Path) -> dict[str, Any]:
         **run.results,
         **run.parameters,
         "history": run.results.get("epochs"),
+        "epochs_done": epochs_done(run.results) or run.parameters.get("epochs"),
+        "divergence": divergence(run.results),
         "device": run.environment["device"],
         "device_name": run.environment["device_name"],
         "train_images": run.results.get("train_images")
@@ -228,8 +228,20 @@ def extent(run: Any, published_epochs: int | None = None) -> str:
         plural = "" if run["epochs"] == 1 else "s"
         parts.append(f"{run['epochs']:.0f} epoch{plural} of {published_epochs}")
     if run.get("train_images", ALL_IMAGES) < ALL_IMAGES:
-        parts.append(f"{run['train_images']:,.0f} images of {ALL_IMAGES:,}")
+        of = f" of {ALL_IMAGES:,}" if run.get("dataset") in PUBLISHED_EPOCHS else ""
+        parts.append(f"{run['train_images']:,.0f} images{of}")
     return ", ".join(parts)
+
+
+def epochs_done(results: dict[str, Any]) -> int:
+    """Return how many epochs a record's results hold."""
+    epochs = results.get("epochs")
+    return len(epochs) if isinstance(epochs, list) else 0
+
+
+def divergence(results: dict[str, Any]) -> str:
+    """Say in which epoch a training stopped because its loss was no longer finite, if it did."""
+    return f"diverged in epoch {epochs_done(results)}" if results.get("diverged") is True else ""
 
 
 def trained(runs: pd.DataFrame, **configuration: Any) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 import dataclasses
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -151,6 +152,16 @@ def test_pairs_are_compared_on_the_images_they_share(folder):
     )
 
 
+def test_runs_are_compared_on_the_images_of_all_seeds_that_both_have():
+    bits = np.array([True, False, True])
+    first = {"dataset": "mnist", "right": {0: bits, 1: bits, 2: ~bits}}
+    second = {"dataset": "mnist", "right": {0: bits, 1: ~bits}}
+    assert sources.mcnemar(first, second)[:2] == (2, 1)
+    assert sources.mcnemar(first, second | {"right": {3: bits}}) is None
+    assert sources.mcnemar(first, second | {"dataset": "kmnist"}) is None
+    assert sources.mcnemar(first, {"dataset": "mnist"}) is None
+
+
 def without(folder, wanted):
     for path, run in tables.records(folder).items():
         if run.parameters["model"] != wanted:
@@ -188,6 +199,7 @@ def test_verdicts_rest_on_the_seeds_that_all_configurations_have(folder):
             assert "neither in 16 of 16" in ours(folder, "A1").says  # they share their images
             assert set(table["seed"]) == {0}
     assert ours(folder, "A1").verdict == "does not hold"  # 0.98 and 0.90 against 0.97 and 1
+    assert all(set(right) == {0, 1} for right in table["right"])
     assert set(table["accuracy_pct"].round()) == {94, 98}
 
 
@@ -311,6 +323,13 @@ def test_a_claim_of_several_parts_waits_for_all():
     assert verdict("does not hold", "does not hold") == "does not hold"
     assert verdict("does not hold", "not measured") == "not measured"
     assert verdict("holds", "not measured") == "not measured"
+
+
+def test_times_of_a_gpu_say_so():
+    q1b = pd.DataFrame({"dataset": ["mnist"], "seconds": [40.0], "train_images": [49_000]})
+    on_gpu = {"epochs": 5, "train_seconds": 90.0, "device": "cuda", "device_name": "a GPU"}
+    told = sources.Source("ours", q1b.assign(**on_gpu), q1b, pd.DataFrame())
+    assert "ResNets 90 s to train on a GPU (n=1)" in checks.svm_time(told).says
 
 
 def test_runs_on_less_than_published_are_not_judged():

@@ -1,7 +1,8 @@
 import pandas as pd
+import pytest
 from test_tables import make
 
-from mlops_lib import headlines, layouts, tables
+from mlops_lib import beyond, headlines, layouts, sources, tables
 
 
 def test_without_runs_every_cell_says_not_run(runs):
@@ -51,6 +52,56 @@ def test_the_fullest_run_is_shown_and_seeds_are_averaged(runs):
     here = tables.fullest(table)
     assert sorted(here["seed"]) == [0, 1]
     assert layouts.cell(table).startswith("98.50 (92.15–100.00); mean of 2 seeds [")
+
+
+def test_a_diverged_training_says_so_and_counts_with_its_best_epoch(runs):
+    epoch = {"val_accuracy": 0.9, "seconds": 1.0}
+    diverged = {"epochs": [epoch] * 2, "diverged": True}
+    asked = {"batch_size": 16, "epochs": 5}
+    table = runs(make(results=diverged, **asked), make(seed=1, **asked))
+    shown = layouts.q1a(table)
+    cell = shown[("ResNet-18", "measured here")]["MNIST", 16, "Adam", "0.001"]
+    assert "mean of 2 seeds" in cell and cell.endswith("; diverged in epoch 2")
+    assert shown[("ResNet-18", "A")]["MNIST", 16, "Adam", "0.001"].startswith("99.00 (")
+    assert layouts.overview(table).data.count("diverged in epoch 2") == 1
+    assert len(sources.whole(sources.ours(table).q1a)) == 1
+    costs = beyond.cost(table).set_index("run")["operations"]
+    assert costs.index[0].endswith("diverged in epoch 2")
+    assert costs.iloc[0] == pytest.approx(2 / 5 * costs.iloc[1])  # of the epochs that it did
+
+
+def test_images_of_another_dataset_are_not_compared_with_the_protocol(runs):
+    row = runs(make(dataset="digits", train_images=1_257)).iloc[0]
+    assert tables.extent(row) == "1,257 images"
+
+
+def test_only_runs_by_the_protocol_fill_the_table_of_devices(runs):
+    """Another precision or pipeline has another speed."""
+    report_a = {"optimizer": "sgd", "batch_size": 16, "device": "cpu"}
+    others = make("q2", amp="off", **report_a), make("q2", input_pipeline="dataloader", **report_a)
+    assert sources.ours(runs(*others)).q2.empty
+    row = layouts.q2(runs(*others)).loc[("A", "CPU", "ResNet-18", "SGD", "28x28")]
+    assert row["Measured here", "accuracy"] == tables.NOT_RUN
+    speeds = layouts.speeds(runs(*others))["run"].tolist()
+    assert [text.split("28x28, ")[1] for text in speeds] == [
+        "CPU, epochs 1, amp off", "CPU, epochs 1, input_pipeline dataloader",
+    ]  # fmt: skip
+    found = headlines.q2(runs(*others)).data
+    assert "28x28, CPU, epochs 1, amp off**: 800 images/s, 25.0% of the peak." in found
+    two = [make("q2", environment={"device_name": name}) for name in ("one CPU", "another CPU")]
+    assert layouts.speeds(runs(*two))["run"].str.contains("one CPU|another CPU").all()
+
+
+def test_the_best_is_of_the_published_protocol(runs):
+    cell = {"dataset": "mnist", "batch_size": 16}
+    other = make(right=13_990, input_size=64, epochs=5, **cell)
+    whole = make(right=13_800, epochs=5, **cell), make(right=13_700, seed=1, epochs=5, **cell)
+    table = runs(*whole, other)
+    found = headlines.q1a(table).data.partition("\n")[0]
+    assert "best: 98.21 (" in found and "batch 16 (mean of 2 seeds). Run with all" in found
+    alone = headlines.q1a(table[table["input_size"] == 64]).data.partition("\n")[0]
+    assert "99.93 (99.87–99.96) %" in alone and "batch 16 (input_size 64). Run with" in alone
+    assert "0 of 16 configurations. The" in alone
 
 
 def test_runs_that_differ_in_one_parameter_alone_stand_side_by_side(runs):

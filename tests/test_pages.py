@@ -116,9 +116,11 @@ def test_a_notebook_without_cells_stays_as_it_is():
 def test_runs_of_one_title_are_told_apart():
     asked = {"template": "q1a", "epochs": 5, "seed": 2, "train_size": 3000}
     apart = pages._apart(make(**asked, environment={"device": "cuda"}))
-    assert apart == ("epochs 5, seed 2", "3,000 images", "GPU")
+    assert apart == ("epochs 5, seed 2", "3,000 images", "GPU", "")
+    diverged = make(results={"epochs": [{"val_accuracy": 0.1, "seconds": 1.0}], "diverged": True})
+    assert pages._apart(diverged)[-1] == "diverged in epoch 1"
     searched = make("q1b", C=[1.0, 5.0], results={"search": [{"fit_seconds": 1.0}] * 2})
-    assert pages._apart(searched) == ("2 candidates", "", "CPU")
+    assert pages._apart(searched) == ("2 candidates", "", "CPU", "")
 
 
 def test_the_command_that_repeats_a_run_gives_its_parameters():
