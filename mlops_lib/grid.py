@@ -15,13 +15,13 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
-from mlops_lib import checkpoint, hardware, kernels, record, run, tables
+from mlops_lib import hardware, kernels, run, tables
 from mlops_lib.kernels import Share
 from mlops_lib.params import ParameterError
 from mlops_lib.record import Record, RecordError
@@ -225,9 +225,7 @@ def _unless_done(slot: Slot, here: Site, options: Options, patient: bool) -> Out
                 recorded = slot.shared()
                 if (status := recorded.status()) not in options.again:
                     return Outcome(slot, skipped=True, record=recorded.read())
-                if status == "done":  # to be repeated from its beginning
-                    checkpoint.remove(record.checkpoint_path(slot.key))
-                return _attempt(slot, here, options)
+                return _attempt(slot, here, options, fresh=status == "done")
             if not patient:
                 return slot
             if not waits:
@@ -242,16 +240,20 @@ def _unless_done(slot: Slot, here: Site, options: Options, patient: bool) -> Out
     return None
 
 
-def _attempt(slot: Slot, here: Site, options: Options) -> Outcome:
-    """Execute a run, again where it fails and that is asked for, and keep what came out."""
+def _attempt(slot: Slot, here: Site, options: Options, fresh: bool) -> Outcome:
+    """Execute a run, again where it fails and that is asked for, and keep what came out.
+
+    `fresh`: from its beginning, though a checkpoint may be left.
+    """
     options.on_start(slot)
     run.check_place(slot)
-    task = Task.of(slot, options.timeout)
+    task = Task.of(slot, options.timeout, fresh)
     performed = here.perform(task, lambda text: options.on_output(slot, text))
     for attempt in range(options.retries):
         if performed.error is None or options.stop.is_set():
             break
         options.on_output(slot, f"attempt {attempt + 2}, after {performed.error}")
+        task = replace(task, fresh=False)
         performed = here.perform(task, lambda text: options.on_output(slot, text))
     if options.interrupted.is_set() and performed.error is not None:
         return Outcome(slot, error="interrupted")

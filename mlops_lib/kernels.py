@@ -184,12 +184,15 @@ def _serve(connection_file: str, directory: str, share: Share | None) -> None:
     from ipykernel.kernelapp import IPKernelApp
     from tqdm import tqdm
 
+    # A run is what its notebook says: no start-up files, settings or history of the user.
+    os.environ["IPYTHONDIR"] = str(Path(connection_file).with_name("ipython"))
     end_with_runner()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     tqdm.set_lock(threading.RLock())  # tqdm's own would be a semaphore that outlives a kill
     options = {
         "IPKernelApp.parent_handle": os.getppid(),
         "IPKernelApp.matplotlib": "inline",  # pyplot, imported already, has seen no notebook
+        "IPKernelApp.exec_PYTHONSTARTUP": False,
     }
     arguments = [f"--{name}={value}" for name, value in options.items()]
     IPKernelApp.launch_instance(argv=["-f", connection_file, *arguments])

@@ -224,13 +224,14 @@ class Task:
     parameters: dict[str, Any]
     title: str
     timeout: float | None = None  # seconds
+    fresh: bool = False  # not from a checkpoint that may be there
 
     @classmethod
-    def of(cls, slot: Slot, timeout: float | None = None) -> Task:
+    def of(cls, slot: Slot, timeout: float | None = None, fresh: bool = False) -> Task:
         template = slot.run.template
         source = record.template_path(template).read_text(encoding="utf-8")
         parameters = slot.run.parameters.model_dump(mode="json")
-        return cls(template, source, slot.key, parameters, slot.title, timeout)
+        return cls(template, source, slot.key, parameters, slot.title, timeout, fresh)
 
 
 @dataclass(frozen=True)
@@ -254,6 +255,8 @@ def perform(
 
     start = time.perf_counter()
     late = threading.Event()
+    if task.fresh:
+        checkpoint.remove(record.checkpoint_path(task.key))
     with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
         source, target = Path(folder, "template.ipynb"), Path(folder, "run.ipynb")
         source.write_text(task.notebook, encoding="utf-8")

@@ -26,6 +26,10 @@ def test_a_committed_run_is_whole_and_small(slot):
     assert not commit.endswith("+"), "files differed from its commit"
 
 
+def test_runs_are_committed():
+    assert RECORDED
+
+
 def test_every_record_that_is_there_belongs_to_a_suite():
     known = {slot.record for slot in SLOTS}
     there = {path for name in SUITES for path in (record.BOOK / "runs" / name).glob("*/*.json")}

@@ -44,6 +44,12 @@ def test_a_forked_kernel_has_imported_everything_and_used_nothing(kernel, tmp_pa
     assert evaluate("__import__('matplotlib').get_backend()").endswith("inline")
 
 
+def test_it_has_no_settings_or_start_up_files_of_the_user(kernel):
+    manager, evaluate = kernel
+    assert evaluate("get_ipython().ipython_dir") == f"{os.path.dirname(manager.ip)}/ipython"
+    assert evaluate("get_ipython().config.IPKernelApp.exec_PYTHONSTARTUP") is False
+
+
 def test_it_is_a_process_group_of_its_own(kernel):
     manager, evaluate = kernel
     pid = evaluate("__import__('os').getpid()")

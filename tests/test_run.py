@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import threading
@@ -169,6 +170,17 @@ def test_a_checkpoint_stays_until_the_record_is_written(tmp_path, executed, monk
     assert kept.exists()
     run.keep(slot, performed, slot.key)
     assert not kept.exists()
+
+
+def test_a_fresh_task_goes_on_from_no_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLOPS_CHECKPOINTS", str(tmp_path))
+    monkeypatch.setattr("papermill.execute_notebook", lambda *_, **__: None)
+    task = run.Task.of(run.Slot(suite.Run("q1b", Q1b(dataset="digits")), tmp_path / "any"))
+    for fresh in (False, True):
+        left = record.checkpoint_path(task.key)
+        left.touch()
+        run.perform(dataclasses.replace(task, fresh=fresh))
+        assert left.exists() != fresh
 
 
 def test_a_notebook_on_its_own_removes_its_checkpoint(tmp_path, monkeypatch):
