@@ -5,7 +5,7 @@ Both yield the same batches in the same order for the same seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 import joblib
@@ -86,7 +86,7 @@ class Resident:
         """Return how many images an epoch trains on: all, or all but a last one alone."""
         return len(self) - (len(self) % self.batch_size == 1)
 
-    def shuffled(self, epoch: int) -> Iterator[tuple[torch.Tensor, ...]]:
+    def shuffled(self, epoch: int) -> Generator[tuple[torch.Tensor, ...]]:
         """Yield what `batch` takes, on the device, for the training batches of an epoch."""
         chunks = order(len(self), self.batch_size, self.seed, epoch)
         sizes = [len(chunk) for chunk in chunks]
@@ -125,7 +125,7 @@ class Loader(Resident):
         # On a CPU, processes that bring images would take the cores that compute.
         self.workers = min(LOADERS, len(cores()) - 1) if cuda else 0
 
-    def shuffled(self, epoch: int) -> Iterator[tuple[torch.Tensor, ...]]:
+    def shuffled(self, epoch: int) -> Generator[tuple[torch.Tensor, ...]]:
         batches = [chunk.tolist() for chunk in order(len(self), self.batch_size, self.seed, epoch)]
         yield from self._load(batch_sampler=batches)
 

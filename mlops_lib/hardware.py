@@ -78,10 +78,24 @@ class Place:
         import torch
 
         graph = torch.cuda.CUDAGraph()
-        # A DataLoader's thread may pin memory meanwhile.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        # A DataLoader's thread may pin memory meanwhile. Where a capture fails, torch may leave its
+        # stream the current one.
+        with (
+            torch.cuda.stream(torch.cuda.current_stream(self.device)),
+            torch.cuda.graph(graph, capture_error_mode="thread_local"),
+        ):
             work()
         return graph.replay
+
+    def seek_kernels(self, worth_it: bool) -> None:
+        """Let cuDNN try all of its kernels on sizes that it has not met, or take a likely one.
+
+        The search takes as long as hundreds of steps.
+        """
+        import torch
+
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = worth_it
 
     def synchronize(self) -> None:
         """Wait until the device has finished: to be called before a clock is read."""
@@ -181,7 +195,6 @@ def prepare(device: str = "auto", amp: str = "auto", input_size: int = 28, seed:
             "use 'auto' or 'cpu'"
         )
     allocator = "glibc, freed memory kept on huge pages" if keep_memory() else "default"
-    torch.backends.cudnn.benchmark = True  # batches have one size: the fastest kernels are sought
     torch.backends.cudnn.allow_tf32 = False  # float32 is float32, in convolutions as in products
     # Set even where they are as many: MKL then rounds as where a runner sets them.
     torch.set_num_threads(min(torch.get_num_threads(), len(cores())))

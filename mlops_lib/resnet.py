@@ -186,6 +186,8 @@ class LiveConv2d(_CutConv2d):
         kernel = self.weight.flatten(1)
         if self.by_onednn and patch.dtype == torch.float32:
             return _Product.apply(patch, kernel)
+        if patch.is_cuda:
+            return F.linear(patch, kernel)
         # Few rows: MKL reads the kernel as it is stored this way, not in F.linear's.
         return (kernel @ patch.t()).t().contiguous()
 
@@ -223,7 +225,7 @@ class SmallMapConv2d(_CutConv2d):
 class _BatchNorm2d(nn.BatchNorm2d):
     """torch's batch normalisation, without its checks before each call; it counts no batches."""
 
-    momentum: float
+    momentum: float  # `lighten` leaves those without alone
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.batch_norm(
@@ -397,10 +399,10 @@ def remove_dead_taps(
 
     Outputs, gradients and `state_dict` stay what they were, up to float rounding, for inputs
     of this size: (N, in_channels, input_size, input_size).
-    `products` computes those over small maps as products of pixels and taps, and calls batch
-    normalisation directly, which is faster on a CPU in full precision (the only place it is
-    meant for). A ResNet's first ReLU is put behind its pooling, where it has a quarter to do: the
-    largest of the positive parts is the positive part of the largest.
+    `products` computes those over small maps as products of pixels and taps, which is faster on a
+    CPU in full precision (the only place it is meant for). A ResNet's first ReLU is put behind its
+    pooling, where it has a quarter to do: the largest of the positive parts is the positive part of
+    the largest.
     Returns the number of weights removed, by layer; layers that lose none are not named.
     """
     from torchvision.models import ResNet
@@ -415,23 +417,30 @@ def remove_dead_taps(
         network.set_submodule(name, live)
         if dead:
             removed[name] = dead
-    if products:
-        _lighten(module for module in network.modules() if type(module) is nn.BatchNorm2d)
     if isinstance(network, ResNet) and isinstance(network.relu, nn.ReLU):
         network.maxpool = nn.Sequential(network.maxpool, network.relu)
         network.relu = nn.Identity()
     return removed
 
 
-def _lighten(norms: Iterator[nn.BatchNorm2d]) -> None:
-    """Call the batch normalisations of a network directly; let the first count for all."""
-    first = next(norms, None)
-    if first is None:
+def lighten(network: nn.Module) -> None:
+    """Call the batch normalisations of a network directly, and let the first count for all.
+
+    It has to be on its device already. Nothing is changed where they have counted unlike numbers.
+    """
+    norms: list[Any] = [  # torch annotates counts and momentum as if they might be missing
+        module
+        for module in network.modules()
+        if type(module) is nn.BatchNorm2d
+        and module.track_running_stats
+        and module.momentum is not None
+    ]
+    if len({int(norm.num_batches_tracked) for norm in norms}) != 1:
         return
-    first.__class__ = _CountingBatchNorm2d
     for norm in norms:
         norm.__class__ = _BatchNorm2d
-        norm.num_batches_tracked = first.num_batches_tracked
+        norm.num_batches_tracked = norms[0].num_batches_tracked
+    norms[0].__class__ = _CountingBatchNorm2d
 
 
 def _input_sizes(

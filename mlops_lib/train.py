@@ -104,7 +104,8 @@ class Step:
 
     A CUDA graph starts the hundreds of kernels of a step at once, where starting them one by
     one takes longer than they do. The last, shorter batch of an epoch stays eager, and so does
-    everything where capture fails or losses are scaled.
+    everything where capture fails or losses are scaled. Only for full batches is it worth while
+    to seek the fastest kernels.
     Called with what `batches` yields, it returns the loss, on the device: nothing waits for it.
     """
 
@@ -115,6 +116,7 @@ class Step:
         stepper: torch.optim.Optimizer,
         batch: Callable[..., Batch],
     ) -> None:
+        resnet.lighten(network)
         self.network, self.place, self.stepper, self.batch = network, place, stepper, batch
         scales = place.amp_dtype == torch.float16
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=scales)
@@ -129,6 +131,9 @@ class Step:
         self.loss = torch.empty(0)
 
     def __call__(self, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        size = len(inputs[0])
+        if size > self.full_size:
+            self.full_size, self.full_steps = size, 0
         if self.wants_graph and self.replay is None:
             self._towards_graph(inputs)
         if self.replay is None or len(inputs[0]) != len(self.inputs[0]):
@@ -141,6 +146,7 @@ class Step:
         return self.loss.clone()
 
     def _eager(self, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        self.place.seek_kernels(len(inputs[0]) == self.full_size)
         self.stepper.zero_grad(set_to_none=True)
         images, labels = self.batch(*inputs)
         with self.place.autocast():
@@ -152,10 +158,7 @@ class Step:
 
     def _towards_graph(self, inputs: tuple[torch.Tensor, ...]) -> None:
         """Capture the step of a full batch after some eager ones, which a side stream takes."""
-        size = len(inputs[0])
-        if size > self.full_size:
-            self.full_size, self.full_steps = size, 0
-        if size == self.full_size:
+        if len(inputs[0]) == self.full_size:
             if self.full_steps >= EAGER_STEPS:
                 self.side = None
                 self._capture(inputs)
@@ -209,6 +212,8 @@ def fit(
             "(in a notebook, run all cells again)"
         )
     FITTED.add(network)
+    if place.device.type == "cuda":
+        _warm_up(network, train, place, optimizer)
     try:
         while len(fitted.epochs) < epochs and not fitted.diverged:
             number = len(fitted.epochs) + 1
@@ -226,6 +231,7 @@ def fit(
             print(f"epoch {number}/{epochs}: validation accuracy {val_accuracy:.2%}", flush=True)
             if val_accuracy > fitted.best_val_accuracy:
                 fitted.best_epoch = number
+                fitted.best_weights = {}  # else there are three for a moment
                 fitted.best_weights = copy.deepcopy(network.state_dict())
             if checkpoint and epochs > 1:  # a single epoch leaves little to lose after it
                 checkpoints.save(checkpoint, _state(step, fitted, identity))
@@ -233,6 +239,21 @@ def fit(
         if isinstance(stepper, LeanAdam):
             stepper.release()
     return fitted
+
+
+def _warm_up(network: nn.Module, train: Resident, place: Place, optimizer: str) -> None:
+    """Let libraries load and seek their kernels in steps of a copy, which no epoch's time holds."""
+    with torch.random.fork_rng():
+        spare = copy.deepcopy(network).train()
+        step = Step(spare, place, make_optimizer(optimizer, spare, lr=1e-3), train.batch)
+        step.wants_graph = False
+        batches = train.shuffled(1)
+        inputs = next(batches)
+        batches.close()  # a DataLoader's processes
+        for size in (len(inputs[0]), len(train) % train.batch_size):
+            if size > 1:
+                step(tuple(part[:size] for part in inputs))
+    place.synchronize()
 
 
 def _identity(
@@ -318,7 +339,9 @@ def epoch(step: Step, source: Resident, number: int, title: str = "") -> list[fl
 def predict(network: nn.Module, source: Resident, place: Place) -> np.ndarray:
     """Return the logits of all images of `source`, in their order: float32 (N, 10)."""
     network.eval()
-    batch_size = max(32, EVALUATION_PIXELS // source.prepare.input_size**2)
+    place.seek_kernels(False)
+    pixels = EVALUATION_PIXELS * (8 if place.device.type == "cuda" else 1)  # fewer launches
+    batch_size = max(32, pixels // source.prepare.input_size**2)
     logits = []
     with torch.inference_mode():
         for images, _ in source.in_order(batch_size):

@@ -205,6 +205,7 @@ def test_training_with_and_without_dead_taps_is_the_same(in_channels, size, prod
     full, live, removed = twins("resnet18", in_channels, size, products)
     assert removed
     full, live = full.double(), live.double()
+    resnet.lighten(live)
     optimizers = [torch.optim.Adam(network.parameters(), lr=1e-3) for network in (full, live)]
     for step in range(6):
         torch.manual_seed(step)
@@ -220,6 +221,32 @@ def test_training_with_and_without_dead_taps_is_the_same(in_channels, size, prod
         assert losses[0] == pytest.approx(losses[1], rel=1e-8)
     for name, weights in full.state_dict().items():
         assert torch.allclose(weights, live.state_dict()[name], atol=1e-7), name
+
+
+def test_batch_normalisations_count_together():
+    full, live, _ = twins()
+    resnet.lighten(live)
+    for network in (full, live):
+        network.train()(torch.randn(2, 1, 28, 28))
+    counts = [name for name in full.state_dict() if name.endswith("num_batches_tracked")]
+    assert {int(live.state_dict()[name]) for name in counts} == {1}
+    assert live.state_dict().keys() == full.state_dict().keys()
+    assert sum(isinstance(m, resnet._CountingBatchNorm2d) for m in live.modules()) == 1
+    resnet.lighten(full)  # as all have counted one
+    full.bn1.num_batches_tracked += 1
+    assert int(full.layer1[0].bn1.num_batches_tracked) == 2
+
+
+def test_batch_normalisations_that_count_otherwise_are_left_alone():
+    for norms in (
+        [nn.BatchNorm2d(3), nn.BatchNorm2d(3)],  # with unlike counts
+        [nn.BatchNorm2d(3, momentum=None)],
+        [nn.BatchNorm2d(3, track_running_stats=False)],
+    ):
+        if len(norms) == 2:
+            norms[1].num_batches_tracked += 1
+        resnet.lighten(nn.Sequential(*norms))
+        assert {type(norm) for norm in norms} == {nn.BatchNorm2d}
 
 
 def test_cut_weights_load_into_the_full_network_and_back():
