@@ -71,12 +71,19 @@ def executed(smoke):
 
 @pytest.fixture(scope="session")
 def filled(tmp_path_factory, smoke):
-    """Return the folder of the book of the smoke runs, as HTML."""
-    return _build_book(tmp_path_factory.mktemp("filled"), smoke[0].slot.folder)
+    """Return the folder of the book of the smoke runs, as HTML: what `mlops report` builds."""
+    project = _copied(tmp_path_factory.mktemp("filled"))
+    shutil.copytree(smoke[0].slot.folder, project / "book" / "runs" / "smoke")
+    command = [sys.executable, "-m", "mlops_lib", "report", "--suite", "smoke"]
+    *said, last = _built(command, project).splitlines()
+    html = project / "book" / "_build" / "html"
+    assert last == f"The book: {html / 'index.html'}"
+    assert [": test accuracy " in line for line in said] == [False] + [True] * len(smoke)
+    return html
 
 
-def _build_book(project, runs=None):
-    """Copy the project, its own runs left out, and build its book with warnings as errors."""
+def _copied(project):
+    """Copy what a book is built from into a folder, without runs; return the folder."""
     ignore = shutil.ignore_patterns("_build", "runs", "__pycache__")
     for name in COPIED:
         source = PROJECT / name
@@ -84,19 +91,21 @@ def _build_book(project, runs=None):
             shutil.copytree(source, project / name, symlinks=True, ignore=ignore)
         else:
             shutil.copy(source, project / name)
-    if runs:
-        shutil.copytree(runs, project / "book" / "runs" / "smoke")
-    command = [
-        str(Path(sys.executable).with_name("jupyter-book")),
-        "build",
-        "book",
-        "-W",
-        "-n",
-        "--keep-going",
-    ]
+    return project
+
+
+def _built(command, project):
+    """Run what builds a book without a warning; return what it prints."""
     done = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     assert "WARNING" not in done.stdout + done.stderr
+    return done.stdout
+
+
+def _build_book(project):
+    """Build the book without runs in a folder, warnings as errors; return that of the HTML."""
+    command = Path(sys.executable).with_name("jupyter-book")
+    _built([command, "build", "book", "-W", "-n", "--keep-going"], _copied(project))
     return project / "book" / "_build" / "html"
 
 

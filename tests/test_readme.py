@@ -158,7 +158,7 @@ def test_accuracies_of_committed_runs_are_those_of_their_records():
     assert (printed := {f"{best:.2f}" for best in told}) <= here <= shown | printed
     tied = re.findall(r"within chance of it: (.*?)\. Run", headlines.q1a(tables.load()).data)
     assert len(tied) == 2 and "0.0001" not in "".join(tied)
-    assert "none of those with the rate 1e-4 is" in text
+    assert "none of those with the rate 1e-4" in text
 
 
 def test_accuracies_of_suite_quick_are_of_its_runs_and_have_their_interval():
