@@ -14,8 +14,7 @@ def overview(runs: pd.DataFrame) -> dict[str, str]:
     """Return the overview's figures as text, by name; what has no run says so."""
     found = {"runs": str(len(runs))}
     for dataset in tables.PUBLISHED_EPOCHS:
-        here = tables.select(runs, dataset=dataset)
-        found[f"best_svm_{dataset}"] = _best_svm(tables.select(here, template="q1b"))
+        found[f"best_svm_{dataset}"] = _best_svm(tables.searches(runs, dataset))
     found["gpu_ratio"] = _gpu_ratio(runs)
     names = runs["device_name"].unique() if len(runs) else []
     found["machines"] = ", ".join(names) or tables.NOT_RUN
@@ -58,10 +57,7 @@ def _best_resnet(runs: pd.DataFrame, whole: pd.DataFrame, dataset: str) -> str:
 
 
 def _best_svm(searches: pd.DataFrame) -> str:
-    """Return the best of the kernels, each by its fullest search, and which were not run.
-
-    Of several seeds it is the first, as in `sources.ours`: the best of them would be too good.
-    """
+    """Return the best of `tables.searches`, and which kernels were not run."""
     if searches.empty:
         return tables.NOT_RUN
     missing = [
@@ -69,8 +65,7 @@ def _best_svm(searches: pd.DataFrame) -> str:
         for kernel in tables.KERNELS
         if tables.select(searches, kernel=kernel).empty
     ]
-    fullest = tables.fullest_each(searches, ["kernel"]).drop_duplicates("kernel")
-    return "; ".join([_best(fullest), *missing])
+    return "; ".join([_best(searches), *missing])
 
 
 def _gpu_ratio(runs: pd.DataFrame) -> str:
@@ -106,14 +101,10 @@ def q1b(runs: pd.DataFrame) -> Markdown:
     """Say in a sentence or two what Q1(b) found so far."""
     lines = []
     for dataset in tables.PUBLISHED_EPOCHS:
-        here = tables.select(runs, template="q1b", dataset=dataset)
-        searched = [
-            tables.fullest(tables.select(here, kernel=kernel)).to_dict("records")
-            for kernel in tables.KERNELS
-        ]
+        here = tables.searches(runs, dataset)
         lines.append(
             f"- **{tables.title(dataset)}**, best: {_best_svm(here)}. {_told('q1b', dataset)}"
-            + "".join(_edge(found[0]) for found in searched if found)
+            + "".join(map(_edge, here.to_dict("records")))
         )
     return Markdown("\n".join(lines))
 

@@ -67,13 +67,10 @@ def ours(runs: pd.DataFrame) -> Source:
     """
     q1a = _trained(tables.select(runs, device=tables.main_device(runs)))
     searched = [
-        here.iloc[0].to_dict() | {"right": _right(here.iloc[:1])}
+        run | {"right": _right([run])}
         for dataset in tables.PUBLISHED_EPOCHS
-        for kernel in tables.KERNELS
-        if len(here := tables.fullest(
-            tables.select(runs, template="q1b", dataset=dataset, kernel=kernel)
-        ))
-    ]  # fmt: skip
+        for run in tables.searches(runs, dataset).to_dict("records")
+    ]
     q2 = tables.select(runs, template="q2", dataset="fashion_mnist", **tables.PROTOCOL)
     q2 = tables.fullest_each(q2, ["device", *tables.TWINS])
     q1b = pd.DataFrame(searched, columns=None if searched else ["dataset", "kernel"])
@@ -122,17 +119,17 @@ def _configuration(here: pd.DataFrame) -> dict[str, Any]:
         "low": low,
         "high": high,
         "seeds": len(here),
-        "right": _right(here),
+        "right": _right(here.to_dict("records")),
         "train_seconds": float(here["seconds"].where(timed).mean()),
         **pd.DataFrame(list(map(_history, here["history"], timed))).mean().to_dict(),
     }
 
 
-def _right(here: pd.DataFrame) -> dict[int, np.ndarray]:
+def _right(runs: list[dict[str, Any]]) -> dict[int, np.ndarray]:
     """Return which test images the runs of a configuration got right, bool (n,), by seed."""
     return {
         run["seed"]: record.unpack_correct(run)
-        for run in here.to_dict("records")
+        for run in runs
         if isinstance(run.get("correct"), str)
     }
 

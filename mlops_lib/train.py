@@ -136,7 +136,7 @@ class Step:
             self.full_size, self.full_steps = size, 0
         if self.wants_graph and self.replay is None:
             self._towards_graph(inputs)
-        if self.replay is None or len(inputs[0]) != len(self.inputs[0]):
+        if self.replay is None or size != len(self.inputs[0]):
             self.eager_steps += 1
             with self.place.within(self.side):
                 return self._eager(inputs)
