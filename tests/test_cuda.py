@@ -1,5 +1,8 @@
 """What only a CUDA device can show: steps replayed as a graph are the eager ones."""
 
+import gc
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -43,10 +46,11 @@ def fit(place, optimizer, graph=True, pipeline="resident", **options):
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_a_graph_trains_as_eager_steps_do(place, optimizer):
+def test_a_graph_trains_as_eager_steps_do(place, optimizer, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     eager, graphed = fit(place, optimizer, graph=False), fit(place, optimizer)
     assert (eager.graphed, graphed.graphed) == (False, True)
-    assert graphed.step_losses[:5] == pytest.approx(eager.step_losses[:5], rel=1e-3)
+    assert graphed.step_losses[:6] == pytest.approx(eager.step_losses[:6], rel=1e-3)
     for fitted in (eager, graphed):  # after more steps, roundings of either have grown apart
         assert fitted.epochs[-1].train_loss < fitted.epochs[0].train_loss
 
@@ -72,15 +76,19 @@ def test_an_interrupted_training_goes_on(place, optimizer, tmp_path, monkeypatch
     assert resumed.epochs[-1].train_loss < resumed.epochs[0].train_loss
 
 
+def peak_of(work):
+    """Return how many bytes of the device `work` takes at most, beyond what is there already."""
+    gc.collect()  # what earlier trainings left
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    work()
+    return torch.cuda.max_memory_allocated() - before
+
+
 @pytest.mark.parametrize("graph", [True, False])
 def test_memory_does_not_grow(place, graph):
-    fit(place, "adam", graph, epochs=2)
-    torch.cuda.reset_peak_memory_stats()
-    fit(place, "adam", graph, epochs=2)
-    before = torch.cuda.max_memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    fit(place, "adam", graph, epochs=6)
-    assert torch.cuda.max_memory_allocated() <= 1.05 * before
+    few, many = (peak_of(partial(fit, place, "adam", graph, epochs=n)) for n in (2, 6))
+    assert many <= 1.05 * few
 
 
 def test_mixed_precision_is_graphed_too():
