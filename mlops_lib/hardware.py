@@ -87,16 +87,6 @@ class Place:
             work()
         return graph.replay
 
-    def seek_kernels(self, worth_it: bool) -> None:
-        """Let cuDNN try all of its kernels on sizes that it has not met, or take a likely one.
-
-        The search takes as long as hundreds of steps.
-        """
-        import torch
-
-        if self.device.type == "cuda":
-            torch.backends.cudnn.benchmark = worth_it
-
     def synchronize(self) -> None:
         """Wait until the device has finished: to be called before a clock is read."""
         import torch

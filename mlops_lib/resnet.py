@@ -8,10 +8,11 @@ changes an output, so a kernel cut down to its live taps is the same function, c
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, get_args
 
@@ -234,15 +235,39 @@ class _BatchNorm2d(nn.BatchNorm2d):
         )  # fmt: skip
 
 
-class _CountingBatchNorm2d(_BatchNorm2d):
-    """The one that counts batches for all of its network, which share its count."""
+class _JoinedBatchNorm2d(_BatchNorm2d):
+    """Batch normalisation on CUDA; what a block does next is done with it."""
 
-    num_batches_tracked: torch.Tensor
+    def forward(
+        self, x: torch.Tensor, plus: torch.Tensor | None = None, relu: bool = False
+    ) -> torch.Tensor:
+        from mlops_lib import normalise
+
+        if self.training and x.numel() <= normalise.MOST_ROWS * x.size(1):
+            return normalise.normalise(x, self, plus, relu)
+        y = super().forward(x)
+        if plus is not None:
+            y = y + plus
+        return F.relu(y) if relu else y
+
+
+class _JoinedBlock(nn.Module):
+    """torchvision's BasicBlock or Bottleneck, of normalisations that add and rectify."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.training:
-            self.num_batches_tracked.add_(1)
-        return super().forward(x)
+        parts: Any = self._modules
+        shortcut = parts["downsample"](x) if "downsample" in parts else x
+        last = "3" if "conv3" in parts else "2"
+        y = x
+        for number in "12"[: int(last) - 1]:
+            y = parts["bn" + number](parts["conv" + number](y), relu=True)
+        return parts["bn" + last](parts["conv" + last](y), plus=shortcut, relu=True)
+
+
+def _count_batch(norm: nn.Module, _: object) -> None:
+    """Count a batch in training: a hook, before the first normalisation of a network."""
+    if norm.training:
+        norm.num_batches_tracked.add_(1)  # type: ignore[operator]
 
 
 def _axes(conv: nn.Conv2d, height: int, width: int) -> Iterator[tuple[int, int, int, int]]:
@@ -426,7 +451,9 @@ def remove_dead_taps(
 def lighten(network: nn.Module) -> None:
     """Call the batch normalisations of a network directly, and let the first count for all.
 
-    It has to be on its device already. Nothing is changed where they have counted unlike numbers.
+    On CUDA, a ResNet's blocks do with each what follows it, where Triton is installed.
+    The network has to be on its device already. Nothing is changed where they have counted unlike
+    numbers.
     """
     norms: list[Any] = [  # torch annotates counts and momentum as if they might be missing
         module
@@ -440,7 +467,51 @@ def lighten(network: nn.Module) -> None:
     for norm in norms:
         norm.__class__ = _BatchNorm2d
         norm.num_batches_tracked = norms[0].num_batches_tracked
-    norms[0].__class__ = _CountingBatchNorm2d
+    norms[0].register_forward_pre_hook(_count_batch)
+    if norms[0].weight.is_cuda and importlib.util.find_spec("triton"):
+        join(network)
+
+
+def join(network: nn.Module) -> None:
+    """Let the blocks of a lightened ResNet do with each normalisation what follows it."""
+    from torchvision.models.resnet import BasicBlock, Bottleneck
+
+    for module in network.modules():
+        if type(module) is _BatchNorm2d:
+            module.__class__ = _JoinedBatchNorm2d
+    for module in network.modules():
+        norms = [type(part) for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
+        if type(module) in (BasicBlock, Bottleneck) and set(norms) == {_JoinedBatchNorm2d}:
+            module.__class__ = _JoinedBlock
+
+
+class _Cast(torch.autograd.Function):
+    """Weights in another precision, and their gradients back, in a kernel or two."""
+
+    @staticmethod
+    def forward(ctx, dtype, *weights):
+        ctx.dtype = weights[0].dtype
+        return tuple(_cast(weights, dtype))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *grads):
+        return None, *_cast(grads, ctx.dtype)
+
+
+def _cast(tensors: Iterable[torch.Tensor], dtype: torch.dtype) -> list[torch.Tensor]:
+    made = [torch.empty_like(one, dtype=dtype) for one in tensors]
+    torch._foreach_copy_(made, list(tensors))
+    return made
+
+
+def matrices(network: nn.Module, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Return the kernels and matrices of a network in `dtype`, by name, as autocast casts them.
+
+    Gradients by them are those of the network's own weights.
+    """
+    named = {name: one for name, one in network.named_parameters() if one.dim() > 1}
+    return dict(zip(named, _Cast.apply(dtype, *named.values()), strict=True))
 
 
 def _input_sizes(

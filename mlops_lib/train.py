@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import inspect
 import itertools
-import sys
 import time
 import weakref
 from collections.abc import Callable
@@ -25,8 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mlops_lib import adam, batches, resnet
 from mlops_lib import checkpoint as checkpoints
+from mlops_lib import resnet
 from mlops_lib.adam import LeanAdam
 from mlops_lib.batches import Batch, Resident
 from mlops_lib.hardware import Place
@@ -35,7 +34,8 @@ from mlops_lib.progress import bar
 
 EVALUATION_PIXELS = 500 * 28**2  # of a batch: large maps take memory
 FITTED: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # networks that `fit` has trained
-CODE = joblib.hash(list(map(inspect.getsource, (resnet, batches, adam, sys.modules[__name__]))))
+PARTS = ("resnet", "normalise", "batches", "adam", "train")  # what a training's bits depend on
+CODE = joblib.hash([Path(__file__).with_name(f"{name}.py").read_text("utf-8") for name in PARTS])
 EAGER_STEPS = 3  # before a CUDA graph is captured: libraries and optimizer set themselves up
 
 
@@ -104,8 +104,7 @@ class Step:
 
     A CUDA graph starts the hundreds of kernels of a step at once, where starting them one by
     one takes longer than they do. The last, shorter batch of an epoch stays eager, and so does
-    everything where capture fails or losses are scaled. Only for full batches is it worth while
-    to seek the fastest kernels.
+    everything where capture fails or losses are scaled.
     Called with what `batches` yields, it returns the loss, on the device: nothing waits for it.
     """
 
@@ -123,6 +122,8 @@ class Step:
         # SGD counts no steps; of those that do, the ones that can be captured say so.
         capturable = stepper.defaults.get("capturable", isinstance(stepper, torch.optim.SGD))
         self.wants_graph = place.device.type == "cuda" and capturable and not scales
+        # Autocast would start a kernel or two for every weight.
+        self.casts = place.device.type == "cuda" and place.amp_dtype != torch.float32
         self.side: torch.cuda.Stream | None = None
         self.eager_steps = self.full_steps = 0
         self.full_size = 0  # of the largest batch so far
@@ -146,15 +147,20 @@ class Step:
         return self.loss.clone()
 
     def _eager(self, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        self.place.seek_kernels(len(inputs[0]) == self.full_size)
         self.stepper.zero_grad(set_to_none=True)
         images, labels = self.batch(*inputs)
         with self.place.autocast():
-            loss = F.cross_entropy(self.network(images), labels)
+            loss = F.cross_entropy(self._logits(images), labels)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.stepper)
         self.scaler.update()
         return loss.detach()
+
+    def _logits(self, images: torch.Tensor) -> torch.Tensor:
+        if not self.casts:
+            return self.network(images)
+        weights = resnet.matrices(self.network, self.place.amp_dtype)
+        return torch.func.functional_call(self.network, weights, (images,))
 
     def _towards_graph(self, inputs: tuple[torch.Tensor, ...]) -> None:
         """Capture the step of a full batch after some eager ones, which a side stream takes."""
@@ -242,7 +248,7 @@ def fit(
 
 
 def _warm_up(network: nn.Module, train: Resident, place: Place, optimizer: str) -> None:
-    """Let libraries load and seek their kernels in steps of a copy, which no epoch's time holds."""
+    """Let kernels be compiled and loaded in steps of a copy, which no epoch's time holds."""
     with torch.random.fork_rng():
         spare = copy.deepcopy(network).train()
         step = Step(spare, place, make_optimizer(optimizer, spare, lr=1e-3), train.batch)
@@ -339,7 +345,6 @@ def epoch(step: Step, source: Resident, number: int, title: str = "") -> list[fl
 def predict(network: nn.Module, source: Resident, place: Place) -> np.ndarray:
     """Return the logits of all images of `source`, in their order: float32 (N, 10)."""
     network.eval()
-    place.seek_kernels(False)
     pixels = EVALUATION_PIXELS * (8 if place.device.type == "cuda" else 1)  # fewer launches
     batch_size = max(32, pixels // source.prepare.input_size**2)
     logits = []

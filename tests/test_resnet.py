@@ -231,7 +231,7 @@ def test_batch_normalisations_count_together():
     counts = [name for name in full.state_dict() if name.endswith("num_batches_tracked")]
     assert {int(live.state_dict()[name]) for name in counts} == {1}
     assert live.state_dict().keys() == full.state_dict().keys()
-    assert sum(isinstance(m, resnet._CountingBatchNorm2d) for m in live.modules()) == 1
+    assert sum(len(m._forward_pre_hooks) for m in live.modules()) == 1
     resnet.lighten(full)  # as all have counted one
     full.bn1.num_batches_tracked += 1
     assert int(full.layer1[0].bn1.num_batches_tracked) == 2

@@ -111,16 +111,6 @@ def test_a_short_batch_is_not_captured(monkeypatch):
     assert (len(step.inputs[0]), step.eager_steps) == (20, train.EAGER_STEPS + 2)
 
 
-def test_kernels_are_sought_for_full_batches_alone(monkeypatch):
-    sought = []
-    monkeypatch.setattr(Place, "seek_kernels", lambda self, worth_it: sought.append(worth_it))
-    network, batches = small_network(), source(batch_size=24)
-    step = train.Step(network, CPU, train.make_optimizer("sgd", network, 0.05), batches.batch)
-    train.epoch(step, batches, 1)
-    train.predict(network, batches, CPU)
-    assert sought == [True, True, False, False]  # batches of 24, 24 and 16 images, evaluation
-
-
 def test_warming_up_changes_nothing(monkeypatch):
     network, sizes = cut_network(), []
     before = copy.deepcopy(network.state_dict())
