@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import subprocess
 import sys
@@ -19,6 +20,8 @@ class Contender:
             [sys.executable, str(WORKER), name, *words],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
         )  # fmt: skip
+
+    def wait_until_ready(self) -> None:
         self._answer()
 
     def start(self) -> None:
@@ -46,6 +49,8 @@ def rounds(sides: dict[str, list[Contender]], count: int) -> dict[str, list[floa
 
     Returns the seconds of every round: that of the slowest contender of the side.
     """
+    for contender in itertools.chain.from_iterable(sides.values()):
+        contender.wait_until_ready()
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(count):
         for name, contenders in sides.items():
