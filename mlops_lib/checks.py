@@ -291,10 +291,22 @@ def gpu_between(low: float, high: float) -> Check:
             return Evidence(UNKNOWN, "not both models timed on both devices")
         inside = timed["ratio"].between((1 - NEAR) * low, (1 + NEAR) * high)
         verdict = HOLDS if inside.all() else MIXED if inside.any() else FAILS
-        shown = ", ".join(f"{ratio:.1f}" for ratio in timed["ratio"])
-        return Evidence(verdict, f"GPU over CPU: {shown} times as fast{_between(timed)}")
+        shown = "; ".join(
+            f"{tables.title(model)} at {size:g}x{size:g} {_listed(rows, 'ratio', '.1f')}"
+            for (size, model), rows in timed.groupby(["input_size", "model"])
+        )
+        return Evidence(verdict, f"GPU over CPU, times as fast: {shown}{_between(timed)}")
 
     return check
+
+
+def _listed(rows: pd.DataFrame, value: str, form: str) -> str:
+    """List the values of a column, each with its optimizer where that is stated."""
+    return ", ".join(
+        f"{number:{form}}"
+        + (f" ({tables.title(optimizer)})" if optimizer != tables.NOT_STATED else "")
+        for optimizer, number in zip(rows["optimizer"], rows[value], strict=True)
+    )
 
 
 def _between(ratios: pd.DataFrame) -> str:
@@ -313,8 +325,12 @@ def larger_gain_more(source: Source) -> Evidence:
     if gains.empty:
         return Evidence(UNKNOWN, "not both models timed on both devices")
     verdict = HOLDS if (gains > 0).all() else FAILS if (gains <= 0).all() else MIXED
-    shown = ", ".join(f"{gain:+.1f}" for gain in gains)
-    return Evidence(verdict, f"ResNet-50's gain over ResNet-18's: {shown} (too few for a test)")
+    shown = "; ".join(
+        f"at {size:g}x{size:g} {_listed(rows, 'gain', '+.1f')}"
+        for size, rows in gains.rename("gain").reset_index().groupby("input_size")
+    )
+    says = f"times by which a GPU trains ResNet-50 faster, less those of ResNet-18: {shown}"
+    return Evidence(verdict, f"{says} (too few for a test)")
 
 
 def _image(q2: pd.DataFrame) -> list[str]:
