@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 
-from mlops_lib import data, flops, layouts, plots, record, resnet, stats, tables
+from mlops_lib import data, flops, layouts, plots, record, resnet, sources, stats, tables
 from mlops_lib.params import Q1a
 from mlops_lib.plots import Picture
 
@@ -205,6 +205,60 @@ def repeats(runs: pd.DataFrame) -> Markdown:
         "or at another commit, where sums are rounded otherwise (test accuracy):\n\n"
         + "\n".join(lines)
     )
+
+
+def devices(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return both accuracies of each configuration of Q1(a) with a whole training on CPU and GPU.
+
+    Columns: configuration, cpu, gpu (texts), difference (points), beyond_chance (1, -1 or 0).
+    """
+    keys = [name for name in sources.PAIR_KEYS if name != "device"]
+    sides = []
+    for device in ("cpu", "cuda"):
+        whole = sources.whole(sources.configurations(tables.select(runs, device=device)))
+        sides.append({tuple(row[name] for name in keys): row for row in whole.to_dict("records")})
+    on_cpu, on_gpu = sides
+    rows = [
+        {
+            "configuration": gpu["title"],
+            "cpu": _accuracy(cpu),
+            "gpu": _accuracy(gpu),
+            "difference": gpu["accuracy_pct"] - cpu["accuracy_pct"],
+            "beyond_chance": sources.beyond_chance(gpu, cpu),
+        }
+        for key, gpu in on_gpu.items()
+        if (cpu := on_cpu.get(key))
+    ]
+    columns = ["configuration", "cpu", "gpu", "difference", "beyond_chance"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _accuracy(row: dict[str, Any]) -> str:
+    return f"{row['accuracy_pct']:.2f} ({row['low']:.2f}–{row['high']:.2f}), {row['amp_dtype']}"
+
+
+def devices_in_brief(both: pd.DataFrame) -> Markdown:
+    """Say how far the two devices' trainings lie apart."""
+    if both.empty:
+        return Markdown("No configuration has been trained in full on a CPU and on a GPU yet.")
+    more, less = (both["difference"] > 0).sum(), (both["difference"] < 0).sum()
+    beyond = both["beyond_chance"].value_counts().reindex([1, -1], fill_value=0)
+    return Markdown(
+        f"Of {len(both)} configurations trained in full on a CPU and on a GPU, the GPU's has the "
+        f"higher test accuracy in {more} ({beyond[1]} beyond chance), the lower in {less} "
+        f"({beyond[-1]} beyond chance); on average {both['difference'].mean():+.2f} points."
+    )
+
+
+def devices_table(both: pd.DataFrame) -> HTML | Markdown:
+    """Lay out `devices` as a page shows it."""
+    if both.empty:
+        return Markdown(NOT_YET)
+    words = both["beyond_chance"].map({1: "yes", -1: "yes", 0: ""})
+    shown = both.assign(difference=both["difference"].map("{:+.2f}".format), beyond_chance=words)
+    titles = {"configuration": "Configuration", "cpu": "CPU", "gpu": "GPU"}
+    titles |= {"difference": "difference", "beyond_chance": "beyond chance"}
+    return layouts.page(shown.rename(columns=titles).set_index("Configuration"))
 
 
 def never_right(runs: pd.DataFrame, dataset: str, seed: int = 0) -> np.ndarray:

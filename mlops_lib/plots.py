@@ -208,11 +208,12 @@ def reports_and_measured(table: pd.DataFrame) -> Picture:
 
 def speed(table: pd.DataFrame) -> Picture:
     """Show images per second of each run of Q2: columns run, device, images_per_second."""
-    figure, axis = plt.subplots(figsize=(8, 0.6 + 0.5 * max(1, len(table))))
-    sns.barplot(
-        table, x="images_per_second", y="run", hue="device", ax=axis, dodge=False, errorbar=None
+    figure, axis = plt.subplots(figsize=(8, 0.6 + 0.4 * max(1, len(table))))
+    sns.stripplot(
+        table, x="images_per_second", y="run", hue="device", ax=axis, size=9, jitter=False
     )
-    axis.set(xlabel="training images per second", ylabel="")
+    axis.set(xscale="log", xlabel="training images per second (logarithmic scale)", ylabel="")
+    axis.grid(visible=True, axis="both")
     rates = [f"{run.run} {run.images_per_second:.0f}" for run in table.itertuples()]
     return _picture(figure, f"Training images per second: {'; '.join(rates) or 'none measured'}")
 

@@ -65,7 +65,7 @@ def ours(runs: pd.DataFrame) -> Source:
     The ResNets are all of one device, that with most whole configurations: else those of the
     other would pair with none.
     """
-    q1a = _trained(tables.select(runs, device=tables.main_device(runs)))
+    q1a = configurations(tables.select(runs, device=tables.main_device(runs)))
     searched = [
         run | {"right": _right([run])}
         for dataset in tables.PUBLISHED_EPOCHS
@@ -87,7 +87,7 @@ def ours(runs: pd.DataFrame) -> Source:
     return Source(SOURCES[2], q1a, q1b, q2)
 
 
-def _trained(runs: pd.DataFrame) -> pd.DataFrame:
+def configurations(runs: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each published configuration of Q1(a) that these runs have.
 
     Each has the same seeds, those that all of them were run with (or, without such a one, the

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlops_lib import checks, claims, disagreement, layouts, plots, record, sources, tables
+from mlops_lib import beyond, checks, claims, disagreement, layouts, plots, record, sources, tables
 
 DECIMALS = re.compile(r"\d+\.\d{2,}")
 COMMAND = re.compile(r"^    .*\.ipynb.*$", re.MULTILINE)
@@ -185,6 +185,21 @@ def test_resnets_of_one_device_are_judged(folder):
             where = folder / "a_gpu" / "q1a" / path.name
             record.write(run.model_copy(update={"environment": there}), where)
     assert "ahead in 16 of 16 pairs" in ours(folder, "A1").says
+
+
+def test_trainings_on_both_devices_are_compared(folder):
+    runs = tables.load(folder)
+    assert "No configuration" in beyond.devices_in_brief(beyond.devices(runs)).data
+    assert beyond.devices_table(beyond.devices(runs)).data == beyond.NOT_YET
+    gpu = runs.iloc[:4].assign(device="cuda", amp_dtype="bfloat16")
+    worse = gpu.iloc[:3].assign(test_accuracy=gpu["test_accuracy"] - 0.05, correct=None)
+    shorter = gpu.iloc[3:].assign(epochs=1)
+    both = beyond.devices(pd.concat([runs, worse, shorter]))
+    assert both["difference"].round(2).tolist() == [-5.0] * 3
+    assert both["beyond_chance"].tolist() == [-1] * 3
+    assert "lower in 3 (3 beyond chance)" in beyond.devices_in_brief(both).data
+    shown = beyond.devices_table(both).data
+    assert shown.count("bfloat16") == shown.count("yes") == 3
 
 
 def test_verdicts_rest_on_the_seeds_that_all_configurations_have(folder):
