@@ -213,9 +213,13 @@ def devices(runs: pd.DataFrame) -> pd.DataFrame:
     Columns: configuration, cpu, gpu (texts), difference (points), beyond_chance (1, -1 or 0).
     """
     keys = [name for name in sources.PAIR_KEYS if name != "device"]
+    runs = tables.select(runs, template="q1a")
+    seeds = [set(tables.select(runs, device=device)["seed"]) for device in ("cpu", "cuda")]
     sides = []
     for device in ("cpu", "cuda"):
-        whole = sources.whole(sources.configurations(tables.select(runs, device=device)))
+        here = tables.select(runs, device=device)
+        here = here[here["seed"].isin(set.intersection(*seeds))]  # else the test images differ
+        whole = sources.whole(sources.configurations(here))
         sides.append({tuple(row[name] for name in keys): row for row in whole.to_dict("records")})
     on_cpu, on_gpu = sides
     rows = [

@@ -321,15 +321,17 @@ def larger_gain_more(source: Source) -> Evidence:
     wide = ratios.pivot_table("ratio", ["optimizer", "input_size"], "model").reindex(
         columns=["resnet18", "resnet50"]
     )
-    gains = (wide["resnet50"] - wide["resnet18"]).dropna()
+    wide = wide.dropna()
+    gains = wide["resnet50"] - wide["resnet18"]
     if gains.empty:
         return Evidence(UNKNOWN, "not both models timed on both devices")
     verdict = HOLDS if (gains > 0).all() else FAILS if (gains <= 0).all() else MIXED
     shown = "; ".join(
-        f"at {size:g}x{size:g} {_listed(rows, 'gain', '+.1f')}"
-        for size, rows in gains.rename("gain").reset_index().groupby("input_size")
+        f"at {size:g}x{size:g} ResNet-50 {_listed(rows, 'resnet50', '.1f')}, "
+        f"ResNet-18 {_listed(rows, 'resnet18', '.1f')}"
+        for size, rows in wide.reset_index().groupby("input_size")
     )
-    says = f"times by which a GPU trains ResNet-50 faster, less those of ResNet-18: {shown}"
+    says = f"GPU over CPU, times as fast: {shown}"
     return Evidence(verdict, f"{says} (too few for a test)")
 
 

@@ -1,8 +1,8 @@
 """Batch normalisation of small maps on CUDA, and what a ResNet does next, as one kernel.
 
 Ioffe & Szegedy (2015, arXiv:1502.03167). Of small maps, torch's takes five kernels a layer, two
-more for ReLU and one for the shortcut, each of which mostly waits to be started: a third of a
-step. Here it is one kernel forwards and one backwards, written in Triton.
+more for ReLU and one for the shortcut, each of which mostly waits to be started. Here it is one
+kernel forwards and one backwards, written in Triton.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 MOST_ROWS = 4096  # pixels of a channel, in a batch: a single block goes through them
 LARGE, SMALL = (1024, 4), (256, 8)  # pixels and channels that a block holds at a time
 WARPS = 8
-NUMBERS = ["rows", "plus_rows"]  # not compiled anew for 1 and multiples of 16
+UNSPECIALISED = ["rows", "plus_rows"]  # not compiled anew for 1 and multiples of 16
 
 
 def normalise(
@@ -27,9 +27,10 @@ def normalise(
     plus: torch.Tensor | None = None,
     relu: bool = False,
 ) -> torch.Tensor:
-    """Normalise a training batch x (N, C, H, W) as `norm` does, add `plus`, take the positive part.
+    """Normalise a training batch x (N, C, H, W) as `norm` does, then add `plus`, then apply ReLU.
 
-    `plus` is like x. Running mean and variance are updated; batches are not counted.
+    x is on CUDA, `plus` like it, in any precision; statistics are float32. Running mean and
+    variance are updated; batches are not counted.
     """
     return _Normalised.apply(x, norm.weight, norm.bias, plus, norm, relu)
 
@@ -76,7 +77,7 @@ def _launch(kernel: Any, x: torch.Tensor, *arguments: Any, relu: bool, has_plus:
     )  # fmt: skip
 
 
-@triton.jit(do_not_specialize=NUMBERS)
+@triton.jit(do_not_specialize=UNSPECIALISED)
 def _forward(
     x, plus, y, weight, bias, mean, scale, running_mean, running_var, momentum, eps,
     least, rows, plus_rows, channels, ROWS: tl.constexpr, CHANNELS: tl.constexpr,
@@ -124,7 +125,7 @@ def _forward(
         tl.store(y + at, value, mask=inside)
 
 
-@triton.jit(do_not_specialize=NUMBERS)
+@triton.jit(do_not_specialize=UNSPECIALISED)
 def _backward(
     x, grad, y, weight, mean, scale, grad_x, grad_plus, grad_weight, grad_bias,
     least, rows, plus_rows, channels, ROWS: tl.constexpr, CHANNELS: tl.constexpr,

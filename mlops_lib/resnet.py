@@ -8,12 +8,12 @@ changes an output, so a kernel cut down to its live taps is the same function, c
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple, get_args
 
 import torch
@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from mlops_lib import checkpoint
 from mlops_lib.hardware import mkl_is_slow
 from mlops_lib.params import Model
 
@@ -247,19 +248,19 @@ class _JoinedBatchNorm2d(_BatchNorm2d):
             return normalise.normalise(x, self, plus, relu)
         y = super().forward(x)
         if plus is not None:
-            y = y + plus
-        return F.relu(y) if relu else y
+            y += plus
+        return F.relu(y, inplace=True) if relu else y
 
 
 class _JoinedBlock(nn.Module):
-    """torchvision's BasicBlock or Bottleneck, of normalisations that add and rectify."""
+    """torchvision's BasicBlock or Bottleneck; normalisations add the shortcut and apply ReLU."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         parts: Any = self._modules
         shortcut = parts["downsample"](x) if "downsample" in parts else x
-        last = "3" if "conv3" in parts else "2"
+        *before, last = [number for number in "123" if "conv" + number in parts]
         y = x
-        for number in "12"[: int(last) - 1]:
+        for number in before:
             y = parts["bn" + number](parts["conv" + number](y), relu=True)
         return parts["bn" + last](parts["conv" + last](y), plus=shortcut, relu=True)
 
@@ -459,6 +460,7 @@ def lighten(network: nn.Module) -> None:
         module
         for module in network.modules()
         if type(module) is nn.BatchNorm2d
+        and module.affine
         and module.track_running_stats
         and module.momentum is not None
     ]
@@ -468,8 +470,23 @@ def lighten(network: nn.Module) -> None:
         norm.__class__ = _BatchNorm2d
         norm.num_batches_tracked = norms[0].num_batches_tracked
     norms[0].register_forward_pre_hook(_count_batch)
-    if norms[0].weight.is_cuda and importlib.util.find_spec("triton"):
+    if norms[0].weight.is_cuda and triton_runs(norms[0].weight.device):
         join(network)
+
+
+@cache
+def triton_runs(device: torch.device) -> bool:
+    """Say whether a kernel in Triton can be compiled and run; that takes a C compiler, too."""
+    try:
+        from mlops_lib import normalise
+
+        norm = nn.BatchNorm2d(16, device=device)
+        normalise.normalise(torch.zeros(2, 16, 1, 1, device=device), norm)
+    except Exception as error:  # of the compiler, its cache, the driver
+        reason = f"{type(error).__name__}: {checkpoint.first_line(error)}"
+        print(f"no kernels in Triton, torch's own normalise batches: {reason}", flush=True)
+        return False
+    return True
 
 
 def join(network: nn.Module) -> None:
@@ -505,10 +522,10 @@ def _cast(tensors: Iterable[torch.Tensor], dtype: torch.dtype) -> list[torch.Ten
     return made
 
 
-def matrices(network: nn.Module, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+def cast_weights(network: nn.Module, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """Return the kernels and matrices of a network in `dtype`, by name, as autocast casts them.
 
-    Gradients by them are those of the network's own weights.
+    Vectors, which it leaves alone, are not in it. Gradients reach the network's own weights.
     """
     named = {name: one for name, one in network.named_parameters() if one.dim() > 1}
     return dict(zip(named, _Cast.apply(dtype, *named.values()), strict=True))

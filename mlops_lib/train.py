@@ -159,7 +159,7 @@ class Step:
     def _logits(self, images: torch.Tensor) -> torch.Tensor:
         if not self.casts:
             return self.network(images)
-        weights = resnet.matrices(self.network, self.place.amp_dtype)
+        weights = resnet.cast_weights(self.network, self.place.amp_dtype)
         return torch.func.functional_call(self.network, weights, (images,))
 
     def _towards_graph(self, inputs: tuple[torch.Tensor, ...]) -> None:

@@ -1,3 +1,4 @@
+import base64
 import dataclasses
 import re
 
@@ -192,11 +193,16 @@ def test_trainings_on_both_devices_are_compared(folder):
     assert "No configuration" in beyond.devices_in_brief(beyond.devices(runs)).data
     assert beyond.devices_table(beyond.devices(runs)).data == beyond.NOT_YET
     gpu = runs.iloc[:4].assign(device="cuda", amp_dtype="bfloat16")
-    worse = gpu.iloc[:3].assign(test_accuracy=gpu["test_accuracy"] - 0.05, correct=None)
+    right = record.unpack_correct(gpu.iloc[0].to_dict())
+    wrong = base64.b64encode(np.packbits(right & (np.arange(len(right)) > 50))).decode()
+    worse = gpu.iloc[:3].assign(test_accuracy=gpu["test_accuracy"] - 0.05, correct=wrong)
     shorter = gpu.iloc[3:].assign(epochs=1)
-    both = beyond.devices(pd.concat([runs, worse, shorter]))
+    seeds = worse.assign(seed=1, test_accuracy=0.5)  # which the CPU lacks
+    both = beyond.devices(pd.concat([runs, worse, shorter, seeds]))
     assert both["difference"].round(2).tolist() == [-5.0] * 3
     assert both["beyond_chance"].tolist() == [-1] * 3
+    alike = beyond.devices(pd.concat([runs, worse.assign(correct=gpu["correct"])]))
+    assert alike["beyond_chance"].tolist() == [0] * 3
     assert "lower in 3 (3 beyond chance)" in beyond.devices_in_brief(both).data
     shown = beyond.devices_table(both).data
     assert shown.count("bfloat16") == shown.count("yes") == 3
@@ -338,6 +344,19 @@ def test_a_claim_of_several_parts_waits_for_all():
     assert verdict("does not hold", "does not hold") == "does not hold"
     assert verdict("does not hold", "not measured") == "not measured"
     assert verdict("holds", "not measured") == "not measured"
+
+
+def test_a_gain_from_a_gpu_names_network_image_and_optimizer():
+    (a, b) = (sources.report(letter) for letter in "AB")
+    gain = checks.gpu_between(7, 8)(a).says
+    assert gain == (
+        "GPU over CPU, times as fast: ResNet-18 at 28x28 7.6 (Adam), 7.8 (SGD); "
+        "ResNet-50 at 28x28 8.2 (Adam), 8.4 (SGD)"
+    )
+    assert (
+        "at 28x28 ResNet-50 8.2 (Adam), 8.4 (SGD), ResNet-18 7.6" in checks.larger_gain_more(a).says
+    )
+    assert "at 224x224 ResNet-50 30.8, ResNet-18 18.5 (" in checks.larger_gain_more(b).says
 
 
 def test_times_of_a_gpu_say_so():

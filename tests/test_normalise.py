@@ -23,7 +23,7 @@ def distance(a, b):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("has_plus", [False, True])
-@pytest.mark.parametrize("shape", [(16, 24, 7, 7), (16, 40, 1, 1), (5, 8, 3, 5)])
+@pytest.mark.parametrize("shape", [(16, 24, 7, 7), (16, 40, 1, 1), (6, 10, 7, 7), (48, 3, 7, 7)])
 def test_it_computes_what_torch_does(shape, has_plus, relu, dtype):
     torch.manual_seed(0)
     norm = nn.BatchNorm2d(shape[1], device=DEVICE)
@@ -51,6 +51,19 @@ def test_it_computes_what_torch_does(shape, has_plus, relu, dtype):
         assert distance(*(getattr(one, name).grad for one in norms)) < 1e-5
     if has_plus:
         assert distance(plus.grad, plus_torch.grad) < near
+
+
+def test_without_triton_torch_normalises(monkeypatch, capsys):
+    def refuse(*arguments):
+        raise RuntimeError("Failed to find C compiler\nat all")
+
+    monkeypatch.setattr(normalise, "normalise", refuse)
+    resnet.triton_runs.cache_clear()
+    assert not resnet.triton_runs(torch.device(DEVICE))
+    assert "RuntimeError: Failed to find C compiler\n" in capsys.readouterr().out
+    monkeypatch.undo()
+    resnet.triton_runs.cache_clear()
+    assert resnet.triton_runs(torch.device(DEVICE))
 
 
 def test_what_is_not_finite_stays_so():
@@ -100,7 +113,8 @@ def test_weights_are_cast_as_autocast_does():
     for cast in (False, True):
         network.zero_grad()
         with torch.autocast("cpu", torch.bfloat16):
-            weights = resnet.matrices(network, torch.bfloat16) if cast else {}
+            weights = resnet.cast_weights(network, torch.bfloat16) if cast else {}
+            assert {one.dtype for one in weights.values()} <= {torch.bfloat16}
             logits = torch.func.functional_call(network, weights, (images,))
             F.cross_entropy(logits, torch.arange(8)).backward()
         grads.append([one.grad.clone() for one in network.parameters()])

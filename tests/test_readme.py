@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from distributed.cli import dask_scheduler, dask_worker
 from jupyter_book.cli import main as jupyter_book
 
-from mlops_lib import claims, cli, headlines, run, suite, tables
+from mlops_lib import beyond, claims, cli, headlines, run, sources, suite, tables
 from mlops_lib.params import TEMPLATES
 from mlops_lib.record import BOOK, PROJECT
 
@@ -159,6 +159,30 @@ def test_accuracies_of_committed_runs_are_those_of_their_records():
     tied = re.findall(r"within chance of it: (.*?)\. Run", headlines.q1a(tables.load()).data)
     assert len(tied) == 2 and "0.0001" not in "".join(tied)
     assert "none of those with the rate 1e-4" in text
+
+
+def test_what_is_said_of_a_gpu_is_measured():
+    runs = tables.load()
+    ratios = tables.gpu_ratios(sources.ours(runs).q2).groupby("input_size")["ratio"]
+    ends = [
+        f"{end:.0f}" for size in (28, 224) for end in ratios.get_group(size).agg(["min", "max"])
+    ]
+    words = " ".join(README.split())
+    assert re.findall(
+        r"trains (\d+) to (\d+) .*? at 28x28 .*?, (\d+) to (\d+) times at", words
+    ) == [tuple(ends)]
+    assert f"{ends[0]} to {ends[-1]} times, an H200" in words
+    for report in "AB":
+        published = tables.gpu_ratios(sources.report(report).q2)["ratio"]
+        assert f"{published.min():.1f} to {published.max():.1f}" in words
+    both = beyond.devices(runs)
+    assert (
+        f"{(both['beyond_chance'] == 0).sum()} of {len(both)} trainings of ResNet-50 end within"
+        in words
+    )
+    assert both["configuration"].str.contains("ResNet-50").all()
+    apart = both[both["beyond_chance"] != 0]["difference"]
+    assert apart.max() < 0 and round(apart.min(), 1) == -0.5
 
 
 def test_accuracies_of_suite_quick_are_of_its_runs_and_have_their_interval():

@@ -111,6 +111,18 @@ def test_a_short_batch_is_not_captured(monkeypatch):
     assert (len(step.inputs[0]), step.eager_steps) == (20, train.EAGER_STEPS + 2)
 
 
+def test_weights_cast_together_train_as_those_cast_one_by_one():
+    place, losses = Place(torch.device("cpu"), torch.bfloat16), []
+    for casts in (False, True):
+        network = small_network()
+        optimizer = train.make_optimizer("sgd", network, 0.05)
+        step = train.Step(network, place, optimizer, source().batch)
+        assert not step.casts  # on a CPU
+        step.casts = casts
+        losses.append(train.epoch(step, source(), 1))
+    assert losses[0] == losses[1]
+
+
 def test_warming_up_changes_nothing(monkeypatch):
     network, sizes = cut_network(), []
     before = copy.deepcopy(network.state_dict())
