@@ -221,9 +221,10 @@ def over_svms(source: Source) -> Evidence:
         verdict = HOLDS
     else:
         verdict = FAILS if ahead_of <= behind else MIXED
+    published = f" ({wanted} published)" if len(signs) < wanted else ""
     brief = (
-        f"of {len(signs)} ResNets ({wanted} published), {ahead_of} are ahead of the best SVM of "
-        f"their dataset beyond chance, {behind} behind"
+        f"of {len(signs)} ResNets{published}, {ahead_of} are ahead of the best SVM of their "
+        f"dataset beyond chance, {behind} behind"
     )
     parts = f"; these are {_parts(resnets)}" if len(signs) < wanted else ""
     return Evidence(verdict, brief + parts)

@@ -210,9 +210,10 @@ def headline(judged: pd.DataFrame) -> str:
                 parts.append(f"{len(ids)} {VERBS[verdict][len(ids) > 1]} ({', '.join(ids)})")
         return ", ".join(parts) or "none"
 
-    measured = (ours["verdict"] != UNKNOWN).sum()
+    total, measured = len(ours), (ours["verdict"] != UNKNOWN).sum()
+    which = "all" if measured == total else f"{measured} so far"
     return (
-        f"Of {judged['id'].nunique()} published claims, our runs can judge {measured} so far: "
+        f"Of {total} published claims, our runs can judge {which}: "
         f"{counts(ours)}. By the tables of the report that makes them, {counts(own)}; the others "
         "are about something that those tables do not show."
     )
