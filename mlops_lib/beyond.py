@@ -212,8 +212,11 @@ def devices(runs: pd.DataFrame) -> pd.DataFrame:
 
     Columns: configuration, cpu, gpu (texts), difference (points), beyond_chance (1, -1 or 0).
     """
-    keys = [name for name in sources.PAIR_KEYS if name != "device"]
+    columns = ["configuration", "cpu", "gpu", "difference", "beyond_chance"]
     runs = tables.select(runs, template="q1a")
+    if runs.empty:
+        return pd.DataFrame(columns=columns)
+    keys = [name for name in sources.PAIR_KEYS if name != "device"]
     seeds = [set(tables.select(runs, device=device)["seed"]) for device in ("cpu", "cuda")]
     sides = []
     for device in ("cpu", "cuda"):
@@ -233,7 +236,6 @@ def devices(runs: pd.DataFrame) -> pd.DataFrame:
         for key, gpu in on_gpu.items()
         if (cpu := on_cpu.get(key))
     ]
-    columns = ["configuration", "cpu", "gpu", "difference", "beyond_chance"]
     return pd.DataFrame(rows, columns=columns)
 
 

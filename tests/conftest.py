@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
 
-from mlops_lib import book, grid, record, run, suite, tables
+from mlops_lib import book, grid, hardware, record, run, suite, tables
 
 SCRATCH = tempfile.TemporaryDirectory(prefix="mlops-tests-", ignore_cleanup_errors=True)
 os.environ["TMPDIR"] = SCRATCH.name  # processes that tests kill leave something there
 grid.ALONE = Path(SCRATCH.name, grid.ALONE.name)  # else tests wait for a q2 run of the user
 os.environ["MLOPS_CHECKPOINTS"] = f"{SCRATCH.name}/checkpoints"
+if not hardware.cuda_is_present():
+    os.environ["TRITON_INTERPRET"] = "1"  # read once, when anything imports Triton
 PROJECT = Path(__file__).resolve().parents[1]
 COPIED = ("_config.yml", "_toc.yml", "book", "mlops_lib", "params")  # what a book is built from
 

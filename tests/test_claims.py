@@ -190,7 +190,8 @@ def test_resnets_of_one_device_are_judged(folder):
 
 def test_trainings_on_both_devices_are_compared(folder):
     runs = tables.load(folder)
-    assert "No configuration" in beyond.devices_in_brief(beyond.devices(runs)).data
+    for few in (runs, tables.load(folder / "none")):
+        assert "No configuration" in beyond.devices_in_brief(beyond.devices(few)).data
     assert beyond.devices_table(beyond.devices(runs)).data == beyond.NOT_YET
     gpu = runs.iloc[:4].assign(device="cuda", amp_dtype="bfloat16")
     right = record.unpack_correct(gpu.iloc[0].to_dict())
