@@ -217,12 +217,12 @@ def devices(runs: pd.DataFrame) -> pd.DataFrame:
     if runs.empty:
         return pd.DataFrame(columns=columns)
     keys = [name for name in sources.PAIR_KEYS if name != "device"]
-    seeds = [set(tables.select(runs, device=device)["seed"]) for device in ("cpu", "cuda")]
+    on_each = [tables.select(runs, device=device) for device in ("cpu", "cuda")]
+    seeds = set.intersection(*(set(here["seed"]) for here in on_each))
     sides = []
-    for device in ("cpu", "cuda"):
-        here = tables.select(runs, device=device)
-        here = here[here["seed"].isin(set.intersection(*seeds))]  # else the test images differ
-        whole = sources.whole(sources.configurations(here))
+    for here in on_each:
+        alike = here[here["seed"].isin(seeds)]  # else the test images differ
+        whole = sources.whole(sources.configurations(alike))
         sides.append({tuple(row[name] for name in keys): row for row in whole.to_dict("records")})
     on_cpu, on_gpu = sides
     rows = [
@@ -240,7 +240,8 @@ def devices(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _accuracy(row: dict[str, Any]) -> str:
-    return f"{row['accuracy_pct']:.2f} ({row['low']:.2f}–{row['high']:.2f}), {row['amp_dtype']}"
+    interval = tables.interval_text(row["accuracy_pct"], row["low"], row["high"])
+    return f"{interval}, {row['amp_dtype']}"
 
 
 def devices_in_brief(both: pd.DataFrame) -> Markdown:

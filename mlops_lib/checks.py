@@ -108,7 +108,7 @@ def _judged(
         verdict = FAILS
     else:
         verdict = HOLDS if (s.wins == s.n if every else s.p < LEVEL) else MIXED
-    published = f" ({wanted} published)" if s.n < wanted else ""
+    published = _published(s.n, wanted)
     interval = "" if math.isinf(s.low) else f" (95 % interval {s.low:+.2f} to {s.high:+.2f})"
     effect = "" if math.isnan(s.effect) else f", effect size {s.effect:.2f}"
     beyond = f" ({against or 'none'} beyond chance)" if every and s.losses else ""
@@ -178,6 +178,11 @@ def every_part(*checks: Check) -> Check:
     return check
 
 
+def _published(found: int, wanted: int) -> str:
+    """Say in brackets how many the reports have, where fewer were found."""
+    return f" ({wanted} published)" if found < wanted else ""
+
+
 def kernels(source: Source) -> Evidence:
     """Check that RBF is ahead of the polynomial kernel on both datasets, beyond chance."""
     rows = {(row["dataset"], row["kernel"]): row for row in whole(source.q1b).to_dict("records")}
@@ -221,10 +226,9 @@ def over_svms(source: Source) -> Evidence:
         verdict = HOLDS
     else:
         verdict = FAILS if ahead_of <= behind else MIXED
-    published = f" ({wanted} published)" if len(signs) < wanted else ""
     brief = (
-        f"of {len(signs)} ResNets{published}, {ahead_of} are ahead of the best SVM of their "
-        f"dataset beyond chance, {behind} behind"
+        f"of {len(signs)} ResNets{_published(len(signs), wanted)}, {ahead_of} are ahead of the "
+        f"best SVM of their dataset beyond chance, {behind} behind"
     )
     parts = f"; these are {_parts(resnets)}" if len(signs) < wanted else ""
     return Evidence(verdict, brief + parts)

@@ -77,6 +77,22 @@ def _launch(kernel: Any, x: torch.Tensor, *arguments: Any, relu: bool, has_plus:
     )  # fmt: skip
 
 
+@triton.jit
+def _tile(start, c, rows, plus_rows, channels, ROWS: tl.constexpr):
+    """Return where pixels from `start` on lie, (ROWS, channels c), and which x and plus have."""
+    row = start + tl.arange(0, ROWS)
+    wanted = (c < channels)[None, :]
+    at = row[:, None] * channels + c[None, :]
+    return at, (row < rows)[:, None] & wanted, (row < plus_rows)[:, None] & wanted
+
+
+@triton.jit
+def _behind_relu(grad, y, inside, least):
+    """Return the gradient of what y was before it was made at least `least`."""
+    result = tl.load(y, mask=inside, other=0).to(tl.float32)
+    return tl.where(result <= least, 0, tl.load(grad, mask=inside, other=0).to(tl.float32))
+
+
 @triton.jit(do_not_specialize=UNSPECIALISED)
 def _forward(
     x, plus, y, weight, bias, mean, scale, running_mean, running_var, momentum, eps,
@@ -92,9 +108,7 @@ def _forward(
     total = tl.zeros([ROWS, CHANNELS], tl.float32)
     squares = tl.zeros([ROWS, CHANNELS], tl.float32)
     for start in range(0, rows, ROWS):
-        row = start + tl.arange(0, ROWS)
-        inside = (row < rows)[:, None] & wanted[None, :]
-        at = row[:, None] * channels + c[None, :]
+        at, inside, added = _tile(start, c, rows, plus_rows, channels, ROWS)
         value = tl.load(x + at, mask=inside, other=0).to(tl.float32)
         value = tl.where(inside, value - first[None, :], 0)
         total += value
@@ -114,12 +128,9 @@ def _forward(
     factor *= tl.load(weight + c, mask=wanted, other=0)
     offset = tl.load(bias + c, mask=wanted, other=0) - average * factor
     for start in range(0, rows, ROWS):
-        row = start + tl.arange(0, ROWS)
-        inside = (row < rows)[:, None] & wanted[None, :]
-        at = row[:, None] * channels + c[None, :]
+        at, inside, added = _tile(start, c, rows, plus_rows, channels, ROWS)
         value = tl.load(x + at, mask=inside, other=0).to(tl.float32)
         value = value * factor[None, :] + offset[None, :]
-        added = (row < plus_rows)[:, None] & wanted[None, :]
         value += tl.load(plus + at, mask=added, other=0).to(tl.float32)
         value = tl.where(value < least, least, value)
         tl.store(y + at, value, mask=inside)
@@ -138,12 +149,8 @@ def _backward(
     total = tl.zeros([ROWS, CHANNELS], tl.float32)
     products = tl.zeros([ROWS, CHANNELS], tl.float32)
     for start in range(0, rows, ROWS):
-        row = start + tl.arange(0, ROWS)
-        inside = (row < rows)[:, None] & wanted[None, :]
-        at = row[:, None] * channels + c[None, :]
-        here = tl.load(grad + at, mask=inside, other=0).to(tl.float32)
-        result = tl.load(y + at, mask=inside, other=0).to(tl.float32)
-        here = tl.where(result <= least, 0, here)
+        at, inside, added = _tile(start, c, rows, plus_rows, channels, ROWS)
+        here = _behind_relu(grad + at, y + at, inside, least)
         value = tl.load(x + at, mask=inside, other=0).to(tl.float32)
         total += here
         products += here * (value - average[None, :])  # `here` is 0 outside
@@ -153,15 +160,10 @@ def _backward(
     tl.store(grad_weight + c, of_weight, mask=wanted)
     outer = tl.load(weight + c, mask=wanted, other=0) * factor
     for start in range(0, rows, ROWS):
-        row = start + tl.arange(0, ROWS)
-        inside = (row < rows)[:, None] & wanted[None, :]
-        at = row[:, None] * channels + c[None, :]
-        here = tl.load(grad + at, mask=inside, other=0).to(tl.float32)
-        result = tl.load(y + at, mask=inside, other=0).to(tl.float32)
-        here = tl.where(result <= least, 0, here)
+        at, inside, added = _tile(start, c, rows, plus_rows, channels, ROWS)
+        here = _behind_relu(grad + at, y + at, inside, least)
         value = tl.load(x + at, mask=inside, other=0).to(tl.float32)
         value = (value - average[None, :]) * factor[None, :]
         shared = (of_bias[None, :] + value * of_weight[None, :]) / rows
         tl.store(grad_x + at, outer[None, :] * (here - shared), mask=inside)
-        added = (row < plus_rows)[:, None] & wanted[None, :]
         tl.store(grad_plus + at, here, mask=added)
