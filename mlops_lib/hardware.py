@@ -24,6 +24,7 @@ HUGE_PAGE = 2**21
 BLOCK_BYTES, HEAP_BLOCKS = 2**29, 8  # of address space: it takes no memory until it is used
 
 CPUINFO = Path("/proc/cpuinfo")
+MAPS = Path("/proc/self/maps")
 BF16_GAINS_FROM_PIXELS = 64  # on a CPU that computes in bf16, smaller images gain nothing
 
 
@@ -214,11 +215,25 @@ def keep_memory() -> bool:
     kept = kept and libc.mallopt(M_TRIM_THRESHOLD, NEVER)
     scarce = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
     blocks = [libc.malloc(BLOCK_BYTES) for _ in range(1 if scarce else HEAP_BLOCKS)]
-    for block in filter(None, blocks):  # freed, they stay part of the heap
-        aligned = -(-block // HUGE_PAGE) * HUGE_PAGE
-        libc.madvise(aligned, BLOCK_BYTES - HUGE_PAGE, MADV_HUGEPAGE)
+    # Freed, the blocks stay part of the heap. What it holds by now is brought to huge pages in the
+    # background: torch's tables, which each call into it reads.
+    for start, size in [*((block, BLOCK_BYTES) for block in filter(None, blocks)), _heap()]:
+        aligned = -(-start // HUGE_PAGE) * HUGE_PAGE
+        if size > HUGE_PAGE:
+            libc.madvise(aligned, size - HUGE_PAGE, MADV_HUGEPAGE)
+    for block in blocks:
         libc.free(block)
     return bool(kept)
+
+
+def _heap() -> tuple[int, int]:
+    """Return where the heap of this process begins, and its bytes, on Linux; zeros without one."""
+    lines = MAPS.read_text().splitlines() if MAPS.exists() else []
+    places = [line.split()[0] for line in lines if line.endswith("[heap]")]
+    if not places:
+        return 0, 0
+    start = int(places[0].split("-")[0], 16)
+    return start, int(places[-1].split("-")[1], 16) - start
 
 
 def check(device: str) -> None:
