@@ -215,8 +215,8 @@ def keep_memory() -> bool:
     kept = kept and libc.mallopt(M_TRIM_THRESHOLD, NEVER)
     scarce = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
     blocks = [libc.malloc(BLOCK_BYTES) for _ in range(1 if scarce else HEAP_BLOCKS)]
-    # Freed, the blocks stay part of the heap. What it holds by now is brought to huge pages in the
-    # background: torch's tables, which each call into it reads.
+    # Freed, the blocks stay glibc's; they lie in the heap, but where that can't grow. What the heap
+    # holds by now, torch's tables that each call reads, the system moves in the background.
     for start, size in [*((block, BLOCK_BYTES) for block in filter(None, blocks)), _heap()]:
         aligned = -(-start // HUGE_PAGE) * HUGE_PAGE
         if size > HUGE_PAGE:
