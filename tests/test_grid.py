@@ -338,8 +338,7 @@ def test_a_server_that_can_not_import_ends_the_wait_for_it(tmp_path, fault):
     file = written(tmp_path / "tiny.yaml", 1)
     slow = os.environ | {"PYTHONPATH": str(tmp_path)}
     runner = start(tmp_path / "runs", "run", file, env=slow, start_new_session=True)
-    while "…" not in runner.stdout.readline():
-        pass
+    assert any("…" in line for line in runner.stdout)  # a run has started
     if fault:
         assert "EOFError" in runner.stdout.read()
         assert runner.wait() == 1
@@ -390,8 +389,7 @@ def test_an_interrupted_runner_says_how_to_go_on(tmp_path, monkeypatch, number):
     monkeypatch.setenv("TMPDIR", str(scratch))
     file = written(tmp_path / "tiny.yaml", 12)
     runner = start(tmp_path / "runs", "run", file)
-    while "…" not in runner.stdout.readline():
-        pass
+    assert any("…" in line for line in runner.stdout)  # a run has started
     children = psutil.Process(runner.pid).children(recursive=True)
     runner.send_signal(number)
     assert runner.wait(timeout=60) == 130  # on a busy machine, the kernel's server still imports
@@ -481,8 +479,7 @@ def test_an_interrupt_ends_the_wait_for_a_worker(tmp_path):
     file = written(tmp_path / "tiny.yaml", 3)
     with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
         runner = start(tmp_path / "runs", "run", file, "--scheduler", cluster.scheduler_address)
-        while "…" not in runner.stdout.readline():
-            pass
+        assert any("…" in line for line in runner.stdout)
         time.sleep(1)  # it waits by now
         runner.send_signal(signal.SIGINT)
         assert runner.wait(timeout=20) == 130

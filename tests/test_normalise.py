@@ -73,6 +73,8 @@ def test_what_is_not_finite_stays_so():
 @pytest.mark.parametrize("model", ["resnet18", "resnet50"])
 def test_joined_blocks_are_the_same_network(model, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    if DEVICE == "cpu":  # blocks are interpreted one after the other
+        monkeypatch.setattr(normalise, "SMALL", (256, 256))
     torch.manual_seed(0)
     plain = resnet.build(model)
     resnet.remove_dead_taps(plain, 1, 28, products=False)
