@@ -118,9 +118,11 @@ def cpu_name() -> str:
 
 @cache
 def mkl_is_slow() -> bool:
-    """Say whether MKL, which multiplies PyTorch's float32 matrices, is half as fast as oneDNN.
+    """Say whether MKL, which multiplies PyTorch's float32 matrices, may be half as fast as oneDNN.
 
-    So it is on AMD's processors with AVX-512: MKL has kernels of half that width for them.
+    So it is on AMD's processors that add and multiply at the full width of AVX-512: MKL has
+    kernels of half that width for them. On those with units of half the width (Zen 4), either is
+    as fast.
     """
     import torch
 
