@@ -9,11 +9,17 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown
 
-from mlops_lib import data, flops, layouts, plots, record, resnet, sources, stats, tables
+from mlops_lib import checks, data, flops, layouts, plots, record, resnet, sources, stats, tables
 from mlops_lib.params import Q1a
 from mlops_lib.plots import Picture
 
 NOT_YET = "Not run yet."
+COMPARED: tuple[tuple[str, Any, Any], ...] = (  # setting, first, second: claims A1, A2, B3, A3
+    ("optimizer", "adam", "sgd"),
+    ("lr", 1e-4, 1e-3),
+    ("batch_size", 16, 32),
+    ("model", "resnet50", "resnet18"),
+)
 
 
 def dead_weights() -> pd.DataFrame:
@@ -183,6 +189,71 @@ def seeds(runs: pd.DataFrame) -> Markdown:
         "(Student's t; as configurations share their splits, it may be more). Of other datasets "
         "and shorter trainings this says nothing."
     )
+
+
+def pairs_by_seed(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return how far the two sides of the claims' pairs lie apart, with each of several seeds.
+
+    A row for each pair and seed, of whole trainings on the main device. Columns: compared, both
+    (what the two have in common), seed, difference (points), beyond_chance (1, -1 or 0).
+    """
+    here = tables.select(runs, device=tables.main_device(runs))
+    rows = []
+    for seed, some in here.groupby("seed") if len(here) else ():
+        whole = sources.whole(sources.configurations(some))
+        for setting, first, second in COMPARED:
+            found = sources.pairs(whole, setting, first, second, "accuracy_pct")
+            for one, two in sources.both_sides(whole, found, setting, first, second):
+                rows.append(
+                    {
+                        "compared": checks.over(setting, first, second),
+                        "both": _in_common(one, setting),
+                        "seed": int(seed),
+                        "difference": one["accuracy_pct"] - two["accuracy_pct"],
+                        "beyond_chance": sources.beyond_chance(one, two),
+                    }
+                )
+    table = pd.DataFrame(rows, columns=["compared", "both", "seed", "difference", "beyond_chance"])
+    return table[table.groupby(["compared", "both"])["seed"].transform("count") > 1]
+
+
+def _in_common(run: dict[str, Any], setting: str) -> str:
+    """Name a configuration without the setting in which it is compared with another."""
+    others = (name for name in ("model", "optimizer", "lr", "batch_size") if name != setting)
+    return ", ".join(
+        [tables.title(run["dataset"]), *(checks.setting_text(name, run[name]) for name in others)]
+    )
+
+
+def pairs_by_seed_in_brief(pairs: pd.DataFrame) -> Markdown:
+    """Say in how many pairs every seed has the same side ahead."""
+    if pairs.empty:
+        return Markdown("No pair has been run in full with several seeds yet (`mlops run seeds`).")
+    each = pairs.assign(sign=np.sign(pairs["difference"])).groupby(["compared", "both"])
+    unlike = each["sign"].nunique() > 1
+    beyond = unlike & each["beyond_chance"].any()
+    return Markdown(
+        f"Of {len(unlike)} pairs of configurations that were trained in full with several seeds, "
+        f"the same side is ahead with every seed in {(~unlike).sum()}. Seeds disagree in "
+        f"{unlike.sum()}; in {beyond.sum()} of these, one of them alone shows a difference beyond "
+        "chance."
+    )
+
+
+def pairs_by_seed_table(pairs: pd.DataFrame) -> HTML | Markdown:
+    """Lay out `pairs_by_seed` as a page shows it: a row for each pair, a column for each seed."""
+    if pairs.empty:
+        return Markdown(NOT_YET)
+    cells = [
+        f"{difference:+.2f}{'*' if beyond else ''}"
+        for difference, beyond in zip(pairs["difference"], pairs["beyond_chance"], strict=True)
+    ]
+    titles = {"compared": "Difference (points) of", "both": "Both", "seed": "seed"}
+    shown = pairs.assign(seed=pairs["seed"].map("seed {}".format), cell=cells).rename(
+        columns=titles
+    )
+    wide = shown.set_index(list(titles.values()))["cell"].unstack(sort=False).fillna("")
+    return layouts.page(wide.rename_axis(columns=None).reset_index("Both"))
 
 
 def repeats(runs: pd.DataFrame) -> Markdown:

@@ -13,10 +13,10 @@ import pandas as pd
 
 from mlops_lib import stats, tables
 from mlops_lib.sources import (
-    PAIR_KEYS,
     TEST_IMAGES,
     Source,
     beyond_chance,
+    both_sides,
     compared,
     mcnemar,
     pairs,
@@ -74,11 +74,11 @@ def ahead(
         timed = measure in OF_AN_EPOCH
         machine = [name for name in tables.MACHINE if name in table and timed]
         found = pairs(table, factor, first, second, measure, free, machine)
-        names = f"{_named(factor, first)} over {_named(factor, second)}"
+        names = over(factor, first, second)
         if found.empty:
             return Evidence(UNKNOWN, f"no pair of {names}, {MEASURES[measure]}")
         summary = stats.paired(-found["difference"] if lower else found["difference"])
-        sides = [] if lower else _sides(table, found, factor, first, second)
+        sides = [] if lower else both_sides(table, found, factor, first, second)
         against = _against(sides) if every and summary.losses else 0
         evidence = _judged(summary, every, wanted, f"{names}, {MEASURES[measure]}", unit, against)
         parts = f"; these are {_parts(found)}" if summary.n < wanted else ""
@@ -117,20 +117,6 @@ def _judged(
         f"{brief}; mean difference {s.mean:+.2f} {unit}{interval}{effect}, p = {s.p:.3g} (Wilcoxon)"
     )
     return Evidence(verdict, says, () if verdict == UNKNOWN else (s.p,), brief)
-
-
-def _sides(
-    table: pd.DataFrame, found: pd.DataFrame, factor: str, first: Any, second: Any
-) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return the two results of each pair."""
-    keys = [name for name in PAIR_KEYS if name in found and name != "epochs"]
-    return [
-        (
-            tables.select(table, **{factor: first}, **pair).iloc[0].to_dict(),
-            tables.select(table, **{factor: second}, **pair).iloc[0].to_dict(),
-        )
-        for pair in found[keys].to_dict("records")
-    ]
 
 
 def _against(sides: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> int:
@@ -386,7 +372,7 @@ def best_is(dataset: str, claimed: float, svm: bool = False, **configuration: An
         near = not stats.differ(best["accuracy_pct"] / 100, claimed / 100, TEST_IMAGES)
         named = tables.select(table, **configuration).to_dict("records")
         same = any(beyond_chance(best.to_dict(), run) == 0 for run in named)
-        by = ", ".join(_named(name, best[name]) for name in configuration)
+        by = ", ".join(setting_text(name, best[name]) for name in configuration)
         says = f"{kind}: {best['accuracy_pct']:.2f} % (claimed {claimed:.2f})"
         verdict = HOLDS if near and same else MIXED if near or (same and by) else FAILS
         return Evidence(verdict, f"{says}, by {by}" if by else says)
@@ -394,9 +380,15 @@ def best_is(dataset: str, claimed: float, svm: bool = False, **configuration: An
     return check
 
 
-def _named(name: str, value: Any) -> str:
+def setting_text(name: str, value: Any) -> str:
+    """Return how text names the value of a setting: `batch 16`, `Adam`."""
     words = {"batch_size": "batch", "lr": "rate", "C": "C"}
     return f"{words[name]} {value:g}" if name in words else tables.title(value)
+
+
+def over(name: str, first: Any, second: Any) -> str:
+    """Name two values of a setting that are compared: `Adam over SGD`."""
+    return f"{setting_text(name, first)} over {setting_text(name, second)}"
 
 
 def gpu_about(claimed: float) -> Check:

@@ -209,3 +209,17 @@ def pairs(
     ]
     joined = sides[0].join(sides[1], how="inner").dropna().reset_index()
     return joined.assign(difference=joined["first"] - joined["second"])
+
+
+def both_sides(
+    table: pd.DataFrame, found: pd.DataFrame, factor: str, first: Any, second: Any
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return the two results, rows of `table`, of each pair that `pairs` has found in it."""
+    keys = [name for name in PAIR_KEYS if name in found and name != "epochs"]
+    return [
+        (
+            tables.select(table, **{factor: first}, **pair).iloc[0].to_dict(),
+            tables.select(table, **{factor: second}, **pair).iloc[0].to_dict(),
+        )
+        for pair in found[keys].to_dict("records")
+    ]
