@@ -110,6 +110,15 @@ def configurations(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else [*PAIR_KEYS, "train_seconds"])
 
 
+def with_most_seeds(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the trainings whose configurations have the most seeds; none where all have one."""
+    here = tables.trained(runs)
+    if here.empty:
+        return here
+    counts = here.groupby([*tables.Q1A_KEYS, "model"])["seed"].transform("nunique")
+    return here[(counts == counts.max()) & (counts > 1)]
+
+
 def _configuration(here: pd.DataFrame) -> dict[str, Any]:
     """Return one row for the runs of a configuration: means over seeds, times of one machine."""
     timed = here["alone"] & tables.like_first(here, tables.MACHINE)

@@ -104,6 +104,20 @@ def test_the_best_is_of_the_published_protocol(runs):
     assert "0 of 16 configurations. The" in alone
 
 
+def test_where_some_configurations_have_more_seeds_the_best_of_those_is_named(runs):
+    cell = {"dataset": "mnist", "epochs": 5}
+    first = make(right=13_900, batch_size=16, **cell)
+    lucky = [make(right=right, seed=s, lr=1e-4, **cell) for s, right in enumerate((13_950, 13_400))]
+    even = [make(right=right, seed=s, **cell) for s, right in enumerate((13_800, 13_780))]
+    table = runs(first, *lucky, *even)
+    found = headlines.q1a(table).data.partition("\n")[0]
+    assert "best: 99.64 (" in found and "Adam 0.0001" in found.partition(";")[0]
+    assert "Of 2 configurations with 2 seeds, the best by their mean: 98.50 (" in found
+    assert "Adam 0.001, batch 32. Run with" in found.partition("by their mean")[2]
+    alone = table[(table["lr"] == 1e-4) | (table["batch_size"] == 16)]
+    assert "their mean" not in headlines.q1a(alone).data
+
+
 def test_runs_that_differ_in_one_parameter_alone_stand_side_by_side(runs):
     assert layouts.one_change(runs()).iloc[0].unique().tolist() == ["not run"]
     table = layouts.one_change(

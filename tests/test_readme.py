@@ -247,6 +247,22 @@ def test_the_verdicts_of_our_runs_are_those_of_the_claims():
     assert (len(behind), f"{behind.min():.2f}", f"{behind.max():.2f}") == (3, *said)
 
 
+def test_what_other_seeds_change_is_measured():
+    words, runs = " ".join(README.split()), tables.load()
+    ((turned, total),) = re.findall(r"(\d+) of (\d+) pairs of settings change sides", words)
+    said = beyond.pairs_by_seed_in_brief(beyond.pairs_by_seed(runs)).data
+    assert f"Of {total} pairs" in said and f"disagree in {turned}; in {turned} of these" in said
+    (best,) = re.findall(r"the best is SGD at 1e-3 with batch 16 \(([\d.]+) % on average", words)
+    (found,) = re.findall(r"the best by their mean: (.*?)\. Run with", headlines.q1a(runs).data)
+    assert found.startswith(best) and found.endswith("ResNet-18, SGD 0.001, batch 16")
+    pair = {"dataset": "mnist", "model": "resnet18", "batch_size": 16, "lr": 1e-3, "epochs": 5}
+    sgd, adam = (
+        tables.trained(runs, optimizer=name, **pair).set_index("seed")["test_accuracy"]
+        for name in ("sgd", "adam")
+    )
+    assert (adam > sgd).sort_index().tolist() == [True, False, False]  # at batch 16, of A1
+
+
 def test_a_commit_is_checked_as_by_make_lint():
     (local,) = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text())["repos"]
     command = ["make", "--no-print-directory", "-n", "-o", ".venv/ready", "lint"]
