@@ -197,7 +197,7 @@ def pairs_by_seed(runs: pd.DataFrame) -> pd.DataFrame:
     A row for each pair and seed, of whole trainings on the main device. Columns: compared, both
     (what the two have in common), seed, difference (points), beyond_chance (1, -1 or 0).
     """
-    here = tables.select(runs, device=tables.main_device(runs))
+    here = sources.with_several_seeds(tables.select(runs, device=tables.main_device(runs)))
     rows = []
     for seed, some in here.groupby("seed") if len(here) else ():
         whole = sources.whole(sources.configurations(some))
@@ -219,10 +219,8 @@ def pairs_by_seed(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _in_common(run: dict[str, Any], setting: str) -> str:
     """Name a configuration without the setting in which it is compared with another."""
-    others = (name for name in ("model", "optimizer", "lr", "batch_size") if name != setting)
-    return ", ".join(
-        [tables.title(run["dataset"]), *(checks.setting_text(name, run[name]) for name in others)]
-    )
+    names = "dataset", "model", "optimizer", "lr", "batch_size"
+    return ", ".join(checks.setting_text(name, run[name]) for name in names if name != setting)
 
 
 def pairs_by_seed_in_brief(pairs: pd.DataFrame) -> Markdown:

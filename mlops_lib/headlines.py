@@ -49,25 +49,28 @@ def _best_resnet(runs: pd.DataFrame, whole: pd.DataFrame, dataset: str) -> str:
         for run in whole.to_dict("records")
         if run["title"] != best["title"] and sources.beyond_chance(best, run) == 0
     ]
-    accuracy = tables.interval_text(best["accuracy_pct"], best["low"], best["high"])
     seeds = f" (mean of {best['seeds']} seeds)" if best["seeds"] > 1 else ""
     others = f"; within chance of it: {'; '.join(tied)}" if tied else ""
     models = ", ".join(map(tables.title, whole["model"].unique()))
     more = "" if seeds else _best_over_seeds(runs, dataset)
-    return f"{accuracy} %: {best['title']}{seeds}{others}. {more}{done} ({models})"
+    return f"{_result(best)}{seeds}{others}. {more}{done} ({models})"
+
+
+def _result(row: dict[str, Any]) -> str:
+    """Return accuracy, interval and title of a row of `sources.configurations`."""
+    return f"{tables.interval_text(row['accuracy_pct'], row['low'], row['high'])} %: {row['title']}"
 
 
 def _best_over_seeds(runs: pd.DataFrame, dataset: str) -> str:
     """Say which of the ResNets that more seeds were run for is the best; nothing without two."""
     here = tables.select(runs, device=tables.main_device(runs), dataset=dataset)
-    several = sources.whole(sources.configurations(sources.with_most_seeds(here)))
-    if len(several) < 2:
+    several = sources.whole(sources.configurations(sources.with_several_seeds(here)))
+    if len(several) < 2 or several["seeds"].min() < 2:  # else of seeds that they don't share
         return ""
     best = several.loc[several["accuracy_pct"].idxmax()].to_dict()
-    accuracy = tables.interval_text(best["accuracy_pct"], best["low"], best["high"])
     return (
         f"Of {len(several)} configurations with {best['seeds']} seeds, the best by their mean: "
-        f"{accuracy} %: {best['title']}. "
+        f"{_result(best)}. "
     )
 
 
