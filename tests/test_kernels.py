@@ -1,4 +1,5 @@
 import os
+import random
 import signal
 import subprocess
 import time
@@ -61,6 +62,20 @@ def test_it_may_have_children(kernel):
     _, evaluate = kernel
     loader = "__import__('torch').utils.data.DataLoader(range(4), num_workers=1)"
     assert evaluate(f"[int(part) for part in {loader}]") == [0, 1, 2, 3]
+
+
+def test_it_answers_what_arrives_while_it_replies(kernel):
+    manager, _ = kernel
+    client = manager.clients[-1]
+    chance = random.Random(0)
+    for _ in range(20):
+        asked = set()
+        for _ in range(30):
+            asked.add(client.execute("pass"))
+            time.sleep(chance.uniform(0, 0.004))
+        while asked:
+            reply = run_sync(client.get_shell_msg)(timeout=20)
+            asked.discard(reply["parent_header"]["msg_id"])
 
 
 def test_it_ends_with_its_manager(tmp_path):
