@@ -287,7 +287,7 @@ def devices(runs: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     keys = [name for name in sources.PAIR_KEYS if name != "device"]
     on_each = [tables.select(runs, device=device) for device in ("cpu", "cuda")]
-    seeds = set.intersection(*(set(here["seed"]) for here in on_each))
+    seeds = set.intersection(*(set(sources.shared_seeds(here)) for here in on_each))
     sides = []
     for here in on_each:
         alike = here[here["seed"].isin(seeds)]  # else the test images differ

@@ -186,16 +186,15 @@ def report(suite: str | None, pdf: Path | None) -> None:
     slots, others = _listed(suite) if suite else ([], 0)
     if pdf:
         book.pdf(pdf.resolve(), click.echo)
-        click.echo(f"The book: {pdf}")
-        return
-    index = book.build(click.echo)
+    else:
+        index = book.build(click.echo)
     for error in tables.sound_and_damaged()[1].values():
         click.echo(f"left out: {error}")
     for slot in slots:
         found = slot.read()
         click.echo(result_line(slot, found) if found else f"not run: {slot.label}")
     _say_left_out(others)
-    click.echo(f"The book: {index}")
+    click.echo(f"The book: {pdf or index}")
 
 
 @main.command()

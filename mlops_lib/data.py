@@ -52,6 +52,8 @@ TORCHVISION_CLASS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist"
 
 TRAINING_IMAGES = dict.fromkeys(TORCHVISION_CLASS, 49_000) | {"digits": 1257}  # of `split`
 
+FETCH_AGAIN = "delete it and run 'mlops data' to fetch it again"
+TRUST = "if you trust the files there, run 'sha256sum *-ubyte > SHA256SUMS' beside them"
 OWN = [name for name in get_args(Dataset) if name not in (*TORCHVISION_CLASS, "digits")]
 
 CLASS_NAMES = {
@@ -193,7 +195,8 @@ def fetch(name: str, report: Callable[[str], None] = lambda line: None) -> list[
     """
     check_name(name)
     if directory := local(name):
-        return _verified(directory, _sums(name, directory))
+        cure = TRUST if name in OWN else FETCH_AGAIN
+        return _verified(directory, _sums(name, directory), cure)
     if name in OWN:
         raise DataError(
             f"dataset={name!r} can't be fetched, it is nowhere published: put its four IDX files, "
@@ -353,13 +356,10 @@ def _sums(name: str, directory: Path) -> list[str]:
         sums = {file: total for total, file in (line.split() for line in lines)}
         return [sums[file] for file in FILES]
     except (OSError, ValueError, KeyError):
-        raise DataError(
-            f"{path} is absent or damaged: if you trust the files beside it, "
-            "run 'sha256sum *-ubyte > SHA256SUMS' there"
-        ) from None
+        raise DataError(f"{path} is absent or damaged: {TRUST}") from None
 
 
-def _verified(directory: Path, sums: list[str]) -> list[Path]:
+def _verified(directory: Path, sums: list[str], cure: str = FETCH_AGAIN) -> list[Path]:
     """Return the paths of the four files after checking each against its sum."""
     paths = [directory / file for file in FILES]
     for path, expected in zip(paths, sums, strict=True):
@@ -370,7 +370,7 @@ def _verified(directory: Path, sums: list[str]) -> list[Path]:
         if found != expected:
             raise DataError(
                 f"{path} is damaged: {path.stat().st_size} bytes with SHA-256 {found}, "
-                f"not {expected}; delete it and run 'mlops data' to fetch it again"
+                f"not {expected}; {cure}"
             )
     return paths
 
@@ -414,12 +414,17 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_pictures(directory: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read pictures from a folder for each class: in grey, scaled to 28x28."""
+    """Read pictures from a folder for each class: in grey, on white paper, scaled to 28x28."""
     from PIL import Image
     from torchvision.datasets import ImageFolder
 
     def grey(path: str) -> np.ndarray:
         with Image.open(path) as picture:
+            if picture.mode.startswith(("I", "F")):
+                raise ValueError(f"{path} has more than 8 bits a pixel: convert it to 8")
+            if picture.has_transparency_data:
+                paper = Image.new("RGBA", picture.size, "white")
+                picture = Image.alpha_composite(paper, picture.convert("RGBA"))
             return np.asarray(picture.convert("L").resize((28, 28)))
 
     try:

@@ -13,6 +13,7 @@ from IPython.display import HTML
 from mlops_lib.params import Q1a, changed
 from mlops_lib.stats import differ
 from mlops_lib.tables import (
+    MACHINE,
     MODELS,
     NOT_RUN,
     NOT_STATED,
@@ -242,15 +243,16 @@ def _value(value: Any) -> str:
 
 
 def one_change(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return, side by side, the runs of Q1(a) that differ in one of `CHANGES` alone.
+    """Return, side by side, the runs of Q1(a) on one machine that differ in one of `CHANGES` alone.
 
     With each goes the precision that it computed in, which follows from several parameters.
     """
     here = select(runs, template="q1a").fillna({"amp_dtype": NOT_STATED})
     columns = ["Configuration", "Changed", "Precision", "Accuracy (%)", "Images/s"]
+    names = [name for name in (*Q1a.model_fields, *MACHINE) if name in here]
     rows = []
     for name in CHANGES if len(here) else ():
-        others = [other for other in Q1a.model_fields if other != name]
+        others = [other for other in names if other != name]
         for _, alike in here.groupby(others, dropna=False, sort=False):
             values = alike.drop_duplicates(name).sort_values(name)
             for run in values.to_dict("records") if len(values) > 1 else ():

@@ -107,18 +107,22 @@ class Parameters(BaseModel):
     def from_notebook(cls, namespace: dict[str, Any]) -> Parameters:
         """Validate the variables of a notebook's `parameters` cell.
 
-        `namespace` is the notebook's `globals()`. In a fresh kernel every public variable is
-        a parameter, so an unknown one (which papermill only warns about) is refused too.
+        `namespace` is the notebook's `globals()`. In a fresh kernel every public variable that no
+        start-up file of the user's has set is a parameter, so an unknown one (which papermill only
+        warns about) is refused too.
 
         Raises ParameterError.
         """
         names = set(cls.model_fields)
+        shell = namespace.get("get_ipython", lambda: None)()
+        hidden = getattr(shell, "user_ns_hidden", {})  # IPython's word for what was there before
         if len(namespace.get("In", range(9))) <= 4:  # "", parameters, injected ones, this cell
             names |= {
                 name
                 for name, value in namespace.items()
                 if not name.startswith("_")
                 and name not in ("In", "Out")
+                and not (name in hidden and hidden[name] is value)
                 and isinstance(value, (str, int, float, list, tuple, dict, type(None)))
             }
         return cls(**{name: namespace[name] for name in sorted(names) if name in namespace})

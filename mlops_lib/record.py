@@ -136,7 +136,8 @@ class Begun:
     def checkpoint(self) -> Path:
         """Where training keeps what it needs to go on after an interruption.
 
-        A file of this run alone, in `MLOPS_CHECKPOINTS`, by default `.checkpoints/` of the project.
+        A file in `MLOPS_CHECKPOINTS`, by default `.checkpoints/` of the project, the same for all
+        runs of this template's code with these parameters: a runner does one of them at a time.
         """
         return checkpoint_path(self.key)
 
@@ -339,7 +340,7 @@ def _check(found: Record) -> None:
             model.model_validate(getattr(found, place))
         except ValidationError as error:
             raise RecordError(first_problem(error, place)) from None
-    if "correct" in found.results:
+    if found.results.get("correct") is not None:
         unpack_correct(found.results)
     # It can be written again: it is not nested too deeply, and every character can be encoded.
     json.dumps(found.model_dump(mode="json"), ensure_ascii=False).encode()

@@ -364,7 +364,7 @@ def keep(slot: Slot, performed: Performed, key: str) -> Record | None:
 
 
 def _keep_failed(slot: Slot, notebook: str) -> None:
-    if not slot.record.exists():
+    if slot.read() is None and not slot.restore():  # there is no earlier result
         record.write_text(notebook, slot.notebook)
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Count = Annotated[int, Field(ge=0, le=10**9)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Plain = Annotated[str, Field(pattern=r"^[^<>{}\[\]`\r\n]*$")]  # the book's pages would run markup
 
 
 class _Described(BaseModel):
@@ -25,7 +26,7 @@ class Best(_Described):
     """Its penalty."""
     degree: int | None = None
     """Its degree; none with an RBF kernel."""
-    gamma: str | float | None = None
+    gamma: Plain | float | None = None
     """Its kernel width, as asked for."""
     val_accuracy: Share | None = None
     """The share of the validation images that it gets right."""
@@ -132,29 +133,29 @@ class Machine(_Described):
 
     device: str = Field(pattern="^[a-z]+$")
     """The kind of device: cpu or cuda."""
-    device_name: str
+    device_name: Plain
     """Its maker's name for it."""
     device_shared: bool | None = None
     """Other runs may have used the same GPU at the same time: its times are not compared."""
-    cpu: str | None = None
+    cpu: Plain | None = None
     """The processor."""
     cores: int | None = None
     """Processor cores that the process might use."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """Threads that it was to compute with; Intel's extension takes at least two."""
-    amp_dtype: str | None = None
+    amp_dtype: Plain | None = None
     """The precision of the forward pass; none of an SVM."""
-    allocator: str | None = None
+    allocator: Plain | None = None
     """How host memory was allocated."""
-    python: str | None = None
+    python: Plain | None = None
     """Python's version."""
-    torch: str | None = None
+    torch: Plain | None = None
     """PyTorch's version."""
-    torchvision: str | None = None
+    torchvision: Plain | None = None
     """torchvision's version."""
-    scikit_learn: str | None = Field(None, alias="scikit-learn")
+    scikit_learn: Plain | None = Field(None, alias="scikit-learn")
     """scikit-learn's version."""
-    commit: str | None = None
+    commit: Plain | None = None
     """The project's commit, with `+` where files differed from it; none outside git."""
 
 

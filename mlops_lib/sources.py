@@ -94,20 +94,33 @@ def configurations(runs: pd.DataFrame) -> pd.DataFrame:
     seed of most): as soon as some have more than others, a difference of two configurations would
     also be one of test images.
     """
+    found = _fullest_of_each(runs)
+    shared = _shared_seeds(found)
+    alike = [here[here["seed"].isin(shared)] for here in found]
+    rows = [_configuration(here) for here in alike if len(here)]
+    return pd.DataFrame(rows, columns=None if rows else [*PAIR_KEYS, "train_seconds"])
+
+
+def shared_seeds(runs: pd.DataFrame) -> list[int]:
+    """Return the seeds that `configurations` takes of these runs."""
+    return _shared_seeds(_fullest_of_each(runs))
+
+
+def _fullest_of_each(runs: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return the runs, one a seed, of each published configuration of Q1(a) that has some."""
     keys = [*tables.Q1A_KEYS, "model"]
-    found = [
+    return [
         here
         for values in tables.published("q1a")[keys].drop_duplicates().itertuples(index=False)
         if len(here := tables.fullest(tables.trained(runs, **values._asdict())))
     ]
+
+
+def _shared_seeds(found: list[pd.DataFrame]) -> list[int]:
     counts = Counter(seed for here in found for seed in here["seed"])
     most = max(counts.values(), default=0)
     shared = [seed for seed, count in counts.items() if count == most]
-    if most < len(found):
-        shared = [min(shared)]
-    alike = [here[here["seed"].isin(shared)] for here in found]
-    rows = [_configuration(here) for here in alike if len(here)]
-    return pd.DataFrame(rows, columns=None if rows else [*PAIR_KEYS, "train_seconds"])
+    return shared if most == len(found) else [min(shared)]
 
 
 def with_several_seeds(runs: pd.DataFrame) -> pd.DataFrame:

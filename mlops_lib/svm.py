@@ -108,6 +108,9 @@ class BlockSVC:
         from sklearn.utils import check_array
 
         features = check_array(features, dtype=(np.float64, np.float32))
+        fitted = self.support_vectors_.shape[1]
+        if features.shape[1] != fitted:
+            raise ValueError(f"each row should have {fitted} features, not {features.shape[1]}")
         votes = np.zeros((len(features), len(self.classes_)), dtype=np.int64)
         for start in range(0, len(features), BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
@@ -264,11 +267,15 @@ def _resume(checkpoint: Path | None, grid: Sequence[dict], by: dict[str, str]) -
 
 
 def _made_by(backend: str, *images: tuple[np.ndarray, np.ndarray]) -> dict[str, str]:
-    """Return the versions of what fits with a backend, and hashes of this code and the images."""
+    """Return what fits with a backend (versions, code), where it does, and a hash of the images.
+
+    Its answers are the same on any machine; its times, which a record holds, are of one.
+    """
     extension = choose_backend(backend) == "intelex"
     packages = ("scikit-learn", *["scikit-learn-intelex"] * extension)
     versions = {name: version(name) for name in packages}
-    return versions | {"code": CODE, "images": joblib.hash(images)}
+    where = {"cpu": hardware.cpu_name(), "threads": str(hardware.threads())}
+    return versions | where | {"code": CODE, "images": joblib.hash(images)}
 
 
 def timed_predict(estimator: BlockSVC, features: np.ndarray) -> tuple[np.ndarray, float]:

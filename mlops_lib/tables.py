@@ -305,6 +305,8 @@ def gpu_ratios(timed: pd.DataFrame) -> pd.DataFrame:
         )
         .dropna(subset="seconds")
     )
+    first = timed.groupby([*keys, "device"])["name"].transform("first")
+    timed = timed[timed["name"] == first]  # times of one machine
     cpu, gpu = (
         select(timed, device=device)
         .groupby(keys, as_index=False)

@@ -34,7 +34,8 @@ from mlops_lib.progress import bar
 
 EVALUATION_PIXELS = 500 * 28**2  # of a batch: large maps take memory
 FITTED: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # networks that `fit` has trained
-PARTS = ("resnet", "normalise", "batches", "adam", "train")  # what a training's bits depend on
+# What a training's bits depend on.
+PARTS = ("hardware", "resnet", "normalise", "batches", "adam", "train")
 CODE = joblib.hash([Path(__file__).with_name(f"{name}.py").read_text("utf-8") for name in PARTS])
 EAGER_STEPS = 3  # before a CUDA graph is captured: libraries and optimizer set themselves up
 

@@ -198,8 +198,9 @@ def test_trainings_on_both_devices_are_compared(folder):
     wrong = base64.b64encode(np.packbits(right & (np.arange(len(right)) > 50))).decode()
     worse = gpu.iloc[:3].assign(test_accuracy=gpu["test_accuracy"] - 0.05, correct=wrong)
     shorter = gpu.iloc[3:].assign(epochs=1)
-    seeds = worse.assign(seed=1, test_accuracy=0.5)  # which the CPU lacks
-    both = beyond.devices(pd.concat([runs, worse, shorter, seeds]))
+    seeds = worse.assign(seed=1, test_accuracy=0.5)
+    one = runs.iloc[:1].assign(seed=1)  # which the others lack
+    both = beyond.devices(pd.concat([runs, one, worse, shorter, seeds]))
     assert both["difference"].round(2).tolist() == [-5.0] * 3
     assert both["beyond_chance"].tolist() == [-1] * 3
     alike = beyond.devices(pd.concat([runs, worse.assign(correct=gpu["correct"])]))

@@ -58,6 +58,14 @@ def test_a_damaged_file_is_refused_and_named(files, damage):
         data.load("mnist")
 
 
+def test_it_is_not_advised_to_delete_what_can_not_be_fetched_again(files, monkeypatch):
+    monkeypatch.setattr(data, "OWN", ["mnist"])
+    (files / data.FILES[0]).write_bytes(b"changed on purpose")
+    with pytest.raises(data.DataError, match="if you trust the files there, run") as raised:
+        data.load("mnist")
+    assert "delete" not in str(raised.value)
+
+
 def test_a_file_that_is_not_idx_is_refused(tmp_path):
     path = tmp_path / "x"
     for content in (
@@ -180,9 +188,18 @@ def test_pictures_are_read_by_class_in_grey(pictures):
     assert data.class_names("shades") == ("black", "white", *"23456789")
 
 
+def test_what_is_transparent_is_white(pictures):
+    for colour, ink in (("black", 255), ("white", 0)):  # ink on nothing; nothing
+        Image.new("RGBA", (28, 28), (0, 0, 0, ink)).save(pictures / colour / "d.png")
+    assert data.load("shades")[0][:, 5, 5].tolist() == [0, 0, 255, 255, 255]
+
+
 def test_pictures_that_can_not_be_read_are_named(pictures):
     (pictures / "black" / "d.png").write_bytes(b"no picture")
     with pytest.raises(data.DataError, match=r"shades should hold pictures by class: .*d\.png"):
+        data.load("shades")
+    Image.new("I;16", (28, 28)).save(pictures / "black" / "d.png")
+    with pytest.raises(data.DataError, match=r"d\.png has more than 8 bits a pixel"):
         data.load("shades")
 
 

@@ -127,6 +127,8 @@ def test_runs_that_differ_in_one_parameter_alone_stand_side_by_side(runs):
             make(input_size=64, seed=1),
             make(seed=2, environment={"amp_dtype": None}),
             make(seed=2, amp="on"),
+            make(seed=3),
+            make(seed=3, amp="on", environment={"device_name": "another CPU"}),
             make(),
         )
     )

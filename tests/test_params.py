@@ -76,6 +76,14 @@ def test_a_fresh_notebook_with_an_unknown_variable_is_refused():
         Q1a.from_notebook(fresh)
 
 
+def test_what_a_start_up_file_of_the_user_sets_is_no_parameter():
+    folder, shell = "/data", type("Shell", (), {"user_ns_hidden": {"FOLDER": "/data", "epoch": 2}})
+    fresh = {"lr": 1e-4, "FOLDER": folder, "In": ["", "lr = 1e-4", "..."], "get_ipython": shell}
+    assert Q1a.from_notebook(fresh) == Q1a(lr=1e-4)
+    with pytest.raises(ParameterError, match=r"no parameter 'epoch'"):
+        Q1a.from_notebook(fresh | {"epoch": 300})  # set again
+
+
 def test_a_list_by_an_unknown_name_is_refused():
     fresh = {"Cs": [1, 100], "In": ["", "Cs = [1, 100]", "..."], "Out": {}}
     with pytest.raises(ParameterError, match="no parameter 'Cs'"):

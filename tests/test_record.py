@@ -147,6 +147,22 @@ def test_what_is_not_a_record_is_refused(tmp_path, content, says):
         record.read(tmp_path / "absent.json")
 
 
+def test_markup_that_the_pages_of_the_book_would_run_is_refused(finished, tmp_path):
+    path = tmp_path / "x.json"
+    for text in ("<script>", "{{ x }}", "[x](y)", "`x`"):
+        strange = finished.environment | {"device_name": text}
+        record.write(finished.model_copy(update={"environment": strange}), path)
+        with pytest.raises(record.RecordError, match=r"environment\.device_name"):
+            record.read(path)
+
+
+def test_a_record_need_not_say_which_images_were_right(finished, tmp_path):
+    path = tmp_path / "x.json"
+    made = finished.model_copy(update={"results": RESULTS | {"correct": None}})
+    record.write(made, path)
+    assert record.read(path) == made
+
+
 def notebook(tmp_path, monkeypatch, sources):
     """Make a project's template of these (type, source) cells."""
     cells = [{"cell_type": kind, "source": source, "metadata": {}} for kind, source in sources]

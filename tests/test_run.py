@@ -81,8 +81,20 @@ def test_a_damaged_record_counts_as_not_done(executed, tmp_path):
     slot.notebook.write_text("{}")
     assert slot.status() == "damaged"
     assert not slot.restore()
-    run.keep(slot, run.Performed("{}", "made up", 0.0), slot.key)  # a failure leaves what is there
-    assert slot.record.read_text() == "{"
+    run.keep(slot, run.Performed('{"x": 1}', "made up", 0.0), slot.key)
+    assert (slot.record.read_text(), slot.notebook.read_text()) == ("{", '{"x": 1}')
+
+
+def test_a_failure_leaves_an_earlier_result(executed, tmp_path):
+    done, made = executed["q1a"]
+    slot = run.Slot(done.run, tmp_path)
+    slot.record.parent.mkdir()
+    slot.notebook.write_text(done.notebook.read_text())
+    for damage in ("{", ""):
+        slot.record.write_text(damage)
+        run.keep(slot, run.Performed("{}", "made up", 0.0), slot.key)
+        assert slot.notebook.read_text() == done.notebook.read_text()
+        assert slot.read().results == made.results
 
 
 def test_a_damaged_record_is_written_anew_from_its_notebook(executed, tmp_path):

@@ -84,7 +84,7 @@ def test_features_far_from_0_or_each_other_are_scored_as_by_libsvm(digits, offse
 def test_what_is_not_a_number_is_not_classified(digits):
     (features, labels), (unseen, _) = digits
     ours = svm.fit(features, labels, kernel="rbf", C=1)
-    for wrong in (np.full_like(unseen[:2], np.nan), unseen[0], unseen[:, 1:]):
+    for wrong in (np.full_like(unseen[:2], np.nan), unseen[0], unseen[:, 1:], unseen[:, :1]):
         with pytest.raises(ValueError):
             ours.predict(wrong)
 

@@ -166,6 +166,7 @@ def test_a_gain_names_the_devices_that_it_is_of(runs):
     table = runs(
         make("q2", environment={"threads": 2}),
         make("q2", environment=gpu, results={"train_seconds": 6.0, "images_per_second": 8000.0}),
+        make("q2", seed=1, environment={"threads": 1}, results={"images_per_second": 5.0}),
         make("q2", optimizer="sgd"),  # on a CPU alone
     )
     (found,) = tables.gpu_ratios(sources.ours(table).q2).to_dict("records")
