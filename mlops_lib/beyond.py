@@ -14,6 +14,7 @@ from mlops_lib.params import Q1a
 from mlops_lib.plots import Picture
 
 NOT_YET = "Not run yet."
+FAR = 1.0  # points between first epochs that are listed
 COMPARED: tuple[tuple[str, Any, Any], ...] = (  # setting, first, second: claims A1, A2, B3, A3
     ("optimizer", "adam", "sgd"),
     ("lr", 1e-4, 1e-3),
@@ -230,11 +231,12 @@ def pairs_by_seed_in_brief(pairs: pd.DataFrame) -> Markdown:
     each = pairs.assign(sign=np.sign(pairs["difference"])).groupby(["compared", "both"])
     unlike = each["sign"].nunique() > 1
     beyond = unlike & each["beyond_chance"].any()
+    opposed = (each["beyond_chance"].max() > 0) & (each["beyond_chance"].min() < 0)
     return Markdown(
         f"Of {len(unlike)} pairs of configurations that were trained in full with several seeds, "
         f"the same side is ahead with every seed in {(~unlike).sum()}. Seeds disagree in "
-        f"{unlike.sum()}; in {beyond.sum()} of these, one of them alone shows a difference beyond "
-        "chance."
+        f"{unlike.sum()}; in {beyond.sum()} of these, at least one seed by itself shows a "
+        f"difference beyond chance, and in {opposed.sum() or 'none'} two show opposite ones."
     )
 
 
@@ -273,6 +275,39 @@ def repeats(runs: pd.DataFrame) -> Markdown:
         "Trained again with the same parameters and seed, on another machine or number of threads "
         "or at another commit, where sums are rounded otherwise (test accuracy):\n\n"
         + "\n".join(lines)
+    )
+
+
+def first_epochs(runs: pd.DataFrame) -> Markdown:
+    """Say how far trainings lie apart after one epoch that begin alike, but for rounding.
+
+    They differ at most in length, machine, threads, precision and the commit of the code.
+    """
+    trained = pd.concat([tables.select(runs, template=template) for template in ("q1a", "q2")])
+    if trained.empty:
+        return Markdown(NOT_YET)
+    begun = trained[trained["history"].str.len() > 0]
+    free = ("epochs", "pin_memory", "amp", "device", "train_size")
+    keys = [*(name for name in Q1a.model_fields if name not in free), "train_images"]
+    groups = [some for _, some in begun.groupby(keys, sort=False) if len(some) > 1]
+    if not groups:
+        return Markdown("No training has been begun several times with the same parameters yet.")
+    found = []  # points apart, text
+    for some in groups:
+        first = [100 * epochs[0]["val_accuracy"] for epochs in some["history"]]
+        begun_as = some.iloc[0].to_dict()
+        name = ", ".join(filter(None, [begun_as["title"], layouts.otherwise(begun_as, free)]))
+        shown = dict.fromkeys(
+            f"{accuracy:.2f} on {tables.device_text(run)}, {run.get('amp_dtype')}"
+            for accuracy, run in zip(first, some.to_dict("records"), strict=True)
+        )
+        found.append((max(first) - min(first), f"- {name}: {'; '.join(shown)}"))
+    far = [text for points, text in sorted(found, reverse=True) if points >= FAR]
+    return Markdown(
+        f"Of {len(found)} trainings that were begun more than once, alike but for length, machine, "
+        "threads, precision or commit, the validation accuracies after the first epoch (per cent) "
+        f"are up to {max(found)[0]:.1f} points apart, and at least {FAR:g} point in {len(far)}:\n\n"
+        + "\n".join(far)
     )
 
 

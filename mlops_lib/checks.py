@@ -113,8 +113,10 @@ def _judged(
     effect = "" if math.isnan(s.effect) else f", effect size {s.effect:.2f}"
     beyond = f" ({against or 'none'} beyond chance)" if every and s.losses else ""
     brief = f"{what}: ahead in {s.wins} of {s.n} pairs{published}, behind in {s.losses}{beyond}"
+    ends = f"from {s.least:+.2f} to {s.most:+.2f}, " if s.n > 1 else ""
     says = (
-        f"{brief}; mean difference {s.mean:+.2f} {unit}{interval}{effect}, p = {s.p:.3g} (Wilcoxon)"
+        f"{brief}; difference {ends}mean {s.mean:+.2f} {unit}{interval}{effect}, "
+        f"p = {s.p:.3g} (Wilcoxon)"
     )
     return Evidence(verdict, says, () if verdict == UNKNOWN else (s.p,), brief)
 
@@ -217,7 +219,19 @@ def over_svms(source: Source) -> Evidence:
         f"best SVM of their dataset beyond chance, {behind} behind"
     )
     parts = f"; these are {_parts(resnets)}" if len(signs) < wanted else ""
-    return Evidence(verdict, brief + parts)
+    losers = resnets[[sign < 0 for sign in signs]]
+    who = f"; behind are {_parts(losers)}" if len(losers) else ""
+    tops = [_top(some, best[dataset]) for dataset, some in resnets.groupby("dataset", sort=False)]
+    return Evidence(verdict, f"{brief}{parts}{who}; {'; '.join(tops)}", brief=brief + parts)
+
+
+def _top(resnets: pd.DataFrame, svm: dict[str, Any]) -> str:
+    """Say how far the best ResNet of a dataset is from its best SVM."""
+    top = resnets.loc[resnets["accuracy_pct"].idxmax()].to_dict()
+    chance = "beyond" if beyond_chance(top, svm) else "within"
+    difference = top["accuracy_pct"] - svm["accuracy_pct"]
+    on = tables.title(svm["dataset"])
+    return f"the best ResNet on {on} {difference:+.2f} points from that SVM, {chance} chance"
 
 
 def svm_time(source: Source) -> Evidence:

@@ -419,7 +419,8 @@ def _read_pictures(directory: Path) -> tuple[np.ndarray, np.ndarray]:
     from torchvision.datasets import ImageFolder
 
     def grey(path: str) -> np.ndarray:
-        with Image.open(path) as picture:
+        with Image.open(path) as file:
+            picture: Image.Image = file
             if picture.mode.startswith(("I", "F")):
                 raise ValueError(f"{path} has more than 8 bits a pixel: convert it to 8")
             if picture.has_transparency_data:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from IPython.display import Markdown
 
-from mlops_lib import layouts, sources, tables
+from mlops_lib import layouts, sources, stats, tables
 
 
 def overview(runs: pd.DataFrame) -> dict[str, str]:
@@ -49,7 +49,8 @@ def _best_resnet(runs: pd.DataFrame, whole: pd.DataFrame, dataset: str) -> str:
         for run in whole.to_dict("records")
         if run["title"] != best["title"] and sources.beyond_chance(best, run) == 0
     ]
-    seeds = f" (mean of {best['seeds']} seeds)" if best["seeds"] > 1 else ""
+    count = len(best["by_seed"])
+    seeds = f" (mean of {count} seeds)" if count > 1 else ""
     others = f"; within chance of it: {'; '.join(tied)}" if tied else ""
     models = ", ".join(map(tables.title, whole["model"].unique()))
     more = "" if seeds else _best_over_seeds(runs, dataset)
@@ -65,13 +66,20 @@ def _best_over_seeds(runs: pd.DataFrame, dataset: str) -> str:
     """Say which of the ResNets that more seeds were run for is the best; nothing without two."""
     here = tables.select(runs, device=tables.main_device(runs), dataset=dataset)
     several = sources.whole(sources.configurations(sources.with_several_seeds(here)))
-    if len(several) < 2 or several["seeds"].min() < 2:  # else of seeds that they don't share
+    if len(several) < 2 or several["by_seed"].str.len().min() < 2:  # of seeds that they don't share
         return ""
-    best = several.loc[several["accuracy_pct"].idxmax()].to_dict()
+    best, *others = several.sort_values("accuracy_pct", ascending=False).to_dict("records")
+    told = sum(_told_apart(best["by_seed"], other["by_seed"]) for other in others)
     return (
-        f"Of {len(several)} configurations with {best['seeds']} seeds, the best by their mean: "
-        f"{_result(best)}. "
+        f"Of {len(several)} configurations with {len(best['by_seed'])} seeds, the best by their "
+        f"mean: {_result(best)}; the seeds tell {told} of the {len(others)} others from it "
+        "(Student's t, each by itself). "
     )
+
+
+def _told_apart(best: dict[int, float], other: dict[int, float]) -> bool:
+    """Say whether the mean difference over the same seeds is above 0 beyond chance."""
+    return stats.paired([best[seed] - other[seed] for seed in best]).low > 0
 
 
 def _best_svm(searches: pd.DataFrame) -> str:

@@ -26,7 +26,7 @@ class Source:
     """Results in one form, from a report's tables or from our runs; accuracies in per cent.
 
     q1a: PAIR_KEYS, accuracy_pct; of our runs also first_epoch_pct, wobble_pct, epoch_seconds,
-    train_seconds, low, high (of the accuracy's 95 % interval), seeds (how many). q1b: dataset,
+    train_seconds, low, high (of the accuracy's 95 % interval), by_seed (accuracies). q1b: dataset,
     kernel, C, train_images, accuracy_pct, seconds. Both, of our runs: right, which test images
     were classified right, bool (n,), by seed. q2: dataset, device, model, optimizer, input_size,
     seconds, gflops.
@@ -140,7 +140,7 @@ def _configuration(here: pd.DataFrame) -> dict[str, Any]:
         "accuracy_pct": accuracy,
         "low": low,
         "high": high,
-        "seeds": len(here),
+        "by_seed": dict(zip(here["seed"], 100 * here["test_accuracy"], strict=True)),
         "right": _right(here.to_dict("records")),
         "train_seconds": float(here["seconds"].where(timed).mean()),
         **pd.DataFrame(list(map(_history, here["history"], timed))).mean().to_dict(),

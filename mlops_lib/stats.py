@@ -47,6 +47,8 @@ class Paired:
     n: int
     wins: int  # differences above 0
     losses: int
+    least: float
+    most: float
     mean: float
     low: float  # 95 % interval of the mean (Student's t); infinite for a single pair
     high: float
@@ -65,7 +67,8 @@ def paired(differences: Sequence[float]) -> Paired:
     effect = mean / spread if spread > 0 else math.nan
     p = float(stats.wilcoxon(values).pvalue) if values.any() else 1.0
     wins, losses = int((values > 0).sum()), int((values < 0).sum())
-    return Paired(len(values), wins, losses, mean, low, high, effect, p)
+    ends = float(values.min()), float(values.max())
+    return Paired(len(values), wins, losses, *ends, mean, low, high, effect, p)
 
 
 def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:

@@ -63,6 +63,23 @@ def test_a_training_that_was_repeated_is_shown(runs):
     assert beyond.repeats(runs.iloc[:0]).data == beyond.NOT_YET
 
 
+def test_first_epochs_that_lie_apart_are_listed(runs):
+    one = runs[runs["template"] == "q1a"].iloc[:1].assign(device_name="a CPU", threads=2)
+    assert "No training" in beyond.first_epochs(one).data
+    begun = [[{"val_accuracy": share, "seconds": 1.0}] for share in (0.70, 0.80, 0.80, 0.795)]
+    several = one.loc[one.index.repeat(4)].assign(
+        history=begun, epochs=[1, 2, 2, 2], template=["q2", "q1a", "q1a", "q1a"],
+        threads=[1, 2, 2, 2], seed=[0, 0, 0, 1],
+    )  # fmt: skip
+    said = beyond.first_epochs(several).data
+    assert "Of 1 trainings" in said and "up to 10.0 points apart, and at least 1 point in 1" in said
+    assert "80.00 on a CPU, 2 threads, float32; 70.00 on a CPU, 1 thread, float32" in said
+    assert said.count("80.00") == 1  # once, though it was begun twice so
+    near = several.assign(seed=[0, 1, 2, 2])
+    assert "at least 1 point in 0" in beyond.first_epochs(near).data
+    assert beyond.first_epochs(runs.iloc[:0]).data == beyond.NOT_YET
+
+
 def test_spread_over_seeds(runs):
     one = runs[runs["template"] == "q1a"].iloc[:1]
     assert "No configuration" in beyond.seeds(one).data
@@ -91,6 +108,9 @@ def test_pairs_are_shown_for_each_of_several_seeds(runs):
     assert pairs["beyond_chance"].tolist() == [1, 0]
     said = beyond.pairs_by_seed_in_brief(pairs).data
     assert "Of 1 pairs" in said and "every seed in 0. Seeds disagree in 1; in 1 of" in said
+    assert "and in none two show opposite ones" in said
+    opposed = beyond.pairs_by_seed_in_brief(pairs.assign(beyond_chance=[1, -1])).data
+    assert "and in 1 two show opposite ones" in opposed
     table = beyond.pairs_by_seed_table(pairs).data
     assert ">+9.00*<" in table and ">-0.10<" in table and ">seed 1<" in table
     alike = beyond.pairs_by_seed(pd.concat([*sides[:3], sides[3].assign(test_accuracy=0.949)]))

@@ -54,6 +54,14 @@ def test_verdicts_on_the_published_tables(reports, name, report, verdict):
     assert reports.loc[name, f"Report {report}"] == verdict
 
 
+def test_the_best_network_stands_beside_the_best_svm(tmp_path):
+    judged = claims.judge(tables.load(tmp_path))
+    (says,) = judged.query("id == 'A6' and source == 'Report B'")["says"]
+    assert "MNIST +1.59 points from that SVM, beyond chance" in says  # 99.20 against 97.61
+    assert "FashionMNIST +2.71 points" in says  # 92.60 against 89.89
+    assert "21 are ahead" in says and "6 behind; behind are 1 of MNIST with ResNet-18, 1 of" in says
+
+
 @pytest.fixture
 def folder(smoke, tmp_path):
     """Write records of all published configurations, in which Adam is ahead by a point."""

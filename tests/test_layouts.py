@@ -113,7 +113,13 @@ def test_where_some_configurations_have_more_seeds_the_best_of_those_is_named(ru
     found = headlines.q1a(table).data.partition("\n")[0]
     assert "best: 99.64 (" in found and "Adam 0.0001" in found.partition(";")[0]
     assert "Of 2 configurations with 2 seeds, the best by their mean: 98.50 (" in found
-    assert "Adam 0.001, batch 32. Run with" in found.partition("by their mean")[2]
+    assert "batch 32; the seeds tell 0 of the 1 others" in found.partition("by their mean")[2]
+    worse = [
+        make(right=right, seed=s, optimizer="sgd", **cell)
+        for s, right in enumerate((13_000, 12_981))
+    ]
+    told = headlines.q1a(runs(first, *lucky, *even, *worse)).data
+    assert "the seeds tell 1 of the 2 others from it" in told
     alone = table[(table["lr"] == 1e-4) | (table["batch_size"] == 16)]
     assert "their mean" not in headlines.q1a(alone).data
 

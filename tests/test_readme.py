@@ -157,6 +157,7 @@ def test_accuracies_of_committed_runs_are_those_of_their_records():
     told = tables.published("q1b").query("kernel == 'rbf'").groupby("dataset")["accuracy_pct"].max()
     finding = headlines.q1a(tables.load()).data
     over_seeds = set(re.findall(r"by their mean: (\d\d\.\d\d)", finding))
+    over_seeds |= {f"{100 * of.mean():.2f}" for of in of_each_seed(tables.load(), batch_size=16)}
     assert (printed := {f"{best:.2f}" for best in told}) <= here <= shown | printed | over_seeds
     tied = re.findall(r"within chance of it: (.*?)\. (?:Of|Run)", finding)
     assert len(tied) == 2 and "0.0001" not in "".join(tied)
@@ -249,7 +250,18 @@ def test_the_verdicts_of_our_runs_are_those_of_the_claims():
             assert f"{counts} pairs" in judged.loc[name, "says"], (name, counts)
     assert "behind in 15" in judged.loc["A2", "says"]
     assert "(none beyond chance)" in judged.loc["B3", "says"]
-    assert rows["A6"][2].partition(", ")[2] in judged.loc["A6", "says"]
+    of_svms, behind = re.fullmatch(
+        r"(of .* behind), (\d+) of them ResNet-50; the best .* by half a point or more",
+        rows["A6"][2],
+    ).groups()
+    says = judged.loc["A6", "says"]
+    assert of_svms in says
+    assert sum(map(int, re.findall(r"(\d+) of \w+ with ResNet-50", says))) == int(behind)
+    tops = re.findall(r"the best ResNet on \w+ \+(\d\.\d+) points from that SVM, beyond", says)
+    assert len(tops) == 2 and min(map(float, tops)) >= 0.5
+    falls = sources.ours(tables.load()).q1a.query("optimizer == 'adam'").nlargest(3, "wobble_pct")
+    assert falls["wobble_pct"].round().tolist() == [3, 2, 0]
+    assert falls["lr"].tolist()[:2] == [1e-3] * 2
     (said,) = re.findall(r"in all three seeds, by ([\d.]+) to ([\d.]+) points", rows["A1"][2])
     sgd, adam = of_each_seed(tables.load(), batch_size=32)
     behind = 100 * (sgd - adam)
@@ -263,9 +275,25 @@ def test_what_other_seeds_change_is_measured():
     assert f"Of {total} pairs" in said and f"disagree in {turned}; in {turned} of these" in said
     (best,) = re.findall(r"the best is SGD at 1e-3 with batch 16 \(([\d.]+) % on average", words)
     (found,) = re.findall(r"the best by their mean: (.*?)\. Run with", headlines.q1a(runs).data)
-    assert found.startswith(best) and found.endswith("ResNet-18, SGD 0.001, batch 16")
+    assert found.startswith(best) and "ResNet-18, SGD 0.001, batch 16; the seeds tell" in found
+    ((told, others),) = re.findall(r"tell only (\d+) of the (\d+) other settings", words)
+    assert f"tell {told} of the {others} others" in found
     sgd, adam = of_each_seed(runs, batch_size=16)
     assert (adam > sgd).tolist() == [True, False, False]  # at batch 16, of A1
+    pairs = beyond.pairs_by_seed(runs).query("compared == 'Adam over SGD'")
+    at_16 = pairs[pairs["both"] == "MNIST, ResNet-18, rate 0.001, batch 16"].sort_values("seed")
+    assert at_16["beyond_chance"].tolist() == [0, -1, -1]
+
+
+def test_that_rounding_turns_a_first_epoch_is_measured():
+    assert "with other rounding one of the 6 turns" in README  # of B1
+    runs = tables.select(
+        tables.load(), dataset="fashion_mnist", model="resnet50", device="cpu", input_size=28,
+        lr=1e-3, batch_size=16,
+    )  # fmt: skip
+    runs["first"] = [epochs[0]["val_accuracy"] for epochs in runs["history"]]
+    first = runs.pivot_table("first", ["template", "threads"], "optimizer")
+    assert first["sgd"].gt(first["adam"]).to_dict() == {("q1a", 1): True, ("q2", 2): False}
 
 
 def test_a_commit_is_checked_as_by_make_lint():

@@ -18,6 +18,7 @@ def test_wilson_equals_statsmodels(right, total):
 def test_paired_differences_by_hand():
     found = stats.paired([1.0, 2.0, 3.0, -2.0])
     assert (found.n, found.wins, found.losses, found.mean) == (4, 3, 1, 1.0)
+    assert (found.least, found.most) == (-2.0, 3.0)
     spread = math.sqrt((0 + 1 + 4 + 9) / 3)
     assert found.effect == pytest.approx(1 / spread)
     assert found.high - found.mean == pytest.approx(3.182446 * spread / 2)
