@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from mlops_lib.params import ParameterError
+from mlops_lib.params import UserError
 from mlops_lib.record import BOOK
 
 INDEX = BOOK / "_build" / "html" / "index.html"
@@ -19,7 +19,7 @@ LOG = BOOK / "_build" / "build.log"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
-class BuildError(ParameterError):
+class BuildError(UserError):
     """The book could not be built; the message ends with the last lines of the log."""
 
 

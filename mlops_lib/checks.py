@@ -171,7 +171,7 @@ def _published(found: int, wanted: int) -> str:
     return f" ({wanted} published)" if found < wanted else ""
 
 
-def kernels(source: Source) -> Evidence:
+def rbf_over_poly(source: Source) -> Evidence:
     """Check that RBF is ahead of the polynomial kernel on both datasets, beyond chance."""
     rows = {(row["dataset"], row["kernel"]): row for row in whole(source.q1b).to_dict("records")}
     signs, says = [], []

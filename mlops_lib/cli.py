@@ -16,12 +16,11 @@ class _Group(click.Group):
     """Turn errors that speak to the user into one line on stderr and exit code 2."""
 
     def invoke(self, context: click.Context) -> object:
-        from mlops_lib.params import ParameterError
-        from mlops_lib.record import RecordError
+        from mlops_lib.params import UserError
 
         try:
             return super().invoke(context)
-        except (ParameterError, RecordError) as error:
+        except UserError as error:
             click.echo(f"mlops: {error}", err=True)
             context.exit(2)
         except OSError as error:  # of a file that the user named, or a full disk

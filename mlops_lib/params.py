@@ -39,12 +39,16 @@ BOUNDS = {
 WORDS = {"null": "none", "boolean": "True or False", "string": "text", "object": "names and values"}
 
 
-class ParameterError(ValueError):
-    """A parameter has a value that is not allowed; the message says which, and what is."""
+class UserError(ValueError):
+    """What the user can mend: Jupyter and the command show its sentence alone."""
 
     def _render_traceback_(self) -> list[str]:
         """Shown by Jupyter in place of a traceback: the sentence alone."""
         return [f"{type(self).__name__}: {self}"]
+
+
+class ParameterError(UserError):
+    """A parameter has a value that is not allowed; the message says which, and what is."""
 
 
 def _number(value: Any) -> Any:

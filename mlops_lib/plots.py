@@ -24,7 +24,7 @@ from mlops_lib.layouts import MEASURED, MEASURED_ON_LESS
 sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
 plt.rcParams.update({"figure.dpi": 80, "figure.subplot.wspace": 0.3})
 BLUE, ORANGE = sns.color_palette()[:2]
-SOURCES: dict[str, dict[str, Any]] = {  # how they are drawn
+MARKS: dict[str, dict[str, Any]] = {  # how they are drawn
     "report A": {"color": BLUE, "marker": "o"},
     "report B": {"color": ORANGE, "marker": "D"},
     MEASURED: {"color": ".15", "marker": "s"},
@@ -182,7 +182,7 @@ def reports_and_measured(table: pd.DataFrame) -> Picture:
 
     Columns: dataset, model, configuration, source, accuracy, low, high (per cent).
     """
-    sources = [name for name in SOURCES if name in set(table["source"])]
+    sources = [name for name in MARKS if name in set(table["source"])]
     rows = pd.unique(table["configuration"])
     grid = sns.FacetGrid(
         table, row="dataset", col="model", sharex=False, height=0.5 * (1 + len(rows)), aspect=1.25
@@ -193,8 +193,8 @@ def reports_and_measured(table: pd.DataFrame) -> Picture:
             marks = here[here["source"] == source]
             place = 0.27 * (min(number, 2) - 1)  # a configuration is measured whole or on less
             y = pd.Index(rows).get_indexer(marks["configuration"]) + place
-            axis.plot(marks["accuracy"], y, label=source, linestyle="", **SOURCES[source])
-            axis.hlines(y, marks["low"], marks["high"], color=SOURCES[source]["color"], zorder=1)
+            axis.plot(marks["accuracy"], y, label=source, linestyle="", **MARKS[source])
+            axis.hlines(y, marks["low"], marks["high"], color=MARKS[source]["color"], zorder=1)
         axis.set(yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows) - 0.5, -0.5))
         axis.grid(visible=False, axis="y")
         for line in range(1, len(rows)):

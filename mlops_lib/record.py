@@ -28,7 +28,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlops_lib import checkpoint, data, hardware, svm
-from mlops_lib.params import TEMPLATES, Parameters, first_problem
+from mlops_lib.params import TEMPLATES, Parameters, UserError, first_problem
 from mlops_lib.schema import RESULTS, Machine
 
 MIME = "application/vnd.mlops-record+json"
@@ -45,7 +45,7 @@ for _name in ("MLOPS_CHECKPOINTS", "MLOPS_DATA"):  # once and for all: kernels w
         os.environ[_name] = os.path.abspath(_folder)
 
 
-class RecordError(ValueError):
+class RecordError(UserError):
     """A file is not a record, or a notebook holds none."""
 
 
