@@ -47,7 +47,7 @@ class Paired:
     n: int
     wins: int  # differences above 0
     losses: int
-    least: float
+    least: float  # of the differences
     most: float
     mean: float
     low: float  # 95 % interval of the mean (Student's t); infinite for a single pair
