@@ -232,10 +232,12 @@ def pairs_by_seed_in_brief(pairs: pd.DataFrame) -> Markdown:
     unlike = each["sign"].nunique() > 1
     beyond = unlike & each["beyond_chance"].any()
     opposed = (each["beyond_chance"].max() > 0) & (each["beyond_chance"].min() < 0)
+    datasets = sorted({both.partition(",")[0] for _, both in unlike[unlike].index})
+    of = f" (of {' and '.join(datasets)})" if datasets else ""
     return Markdown(
         f"Of {len(unlike)} pairs of configurations that were trained in full with several seeds, "
         f"the same side is ahead with every seed in {(~unlike).sum()}. Seeds disagree in "
-        f"{unlike.sum()}; in {beyond.sum()} of these, at least one seed by itself shows a "
+        f"{unlike.sum()}{of}; in {beyond.sum()} of these, at least one seed by itself shows a "
         f"difference beyond chance, and in {opposed.sum() or 'none'} two show opposite ones."
     )
 

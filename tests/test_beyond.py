@@ -107,7 +107,9 @@ def test_pairs_are_shown_for_each_of_several_seeds(runs):
     assert pairs["difference"].round(2).tolist() == [9, -0.1]
     assert pairs["beyond_chance"].tolist() == [1, 0]
     said = beyond.pairs_by_seed_in_brief(pairs).data
-    assert "Of 1 pairs" in said and "every seed in 0. Seeds disagree in 1; in 1 of" in said
+    assert (
+        "Of 1 pairs" in said and "every seed in 0. Seeds disagree in 1 (of MNIST); in 1 of" in said
+    )
     assert "and in none two show opposite ones" in said
     opposed = beyond.pairs_by_seed_in_brief(pairs.assign(beyond_chance=[1, -1])).data
     assert "and in 1 two show opposite ones" in opposed

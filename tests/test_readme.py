@@ -272,9 +272,18 @@ def test_what_other_seeds_change_is_measured():
     words, runs = " ".join(README.split()), tables.load()
     ((turned, total),) = re.findall(r"(\d+) of (\d+) pairs of settings change sides", words)
     said = beyond.pairs_by_seed_in_brief(beyond.pairs_by_seed(runs)).data
-    assert f"Of {total} pairs" in said and f"disagree in {turned}; in {turned} of these" in said
-    (best,) = re.findall(r"the best is SGD at 1e-3 with batch 16 \(([\d.]+) % on average", words)
-    (found,) = re.findall(r"the best by their mean: (.*?)\. Run with", headlines.q1a(runs).data)
+    assert (
+        f"Of {total} pairs" in said
+        and f"disagree in {turned} (of MNIST); in {turned} of these" in said
+    )
+    there = beyond.pairs_by_seed(runs)
+    there = there[there["both"].str.startswith("FashionMNIST")]
+    assert f"In all {len(there) // 3} of FashionMNIST every seed" in words
+    assert (there["difference"] * there["beyond_chance"] > 0).all()  # beyond chance in every seed
+    assert there.groupby(["compared", "both"])["beyond_chance"].nunique().eq(1).all()
+    (best,) = re.findall(r"the best on MNIST is SGD at 1e-3 with batch 16 \(([\d.]+) %;", words)
+    found, fashion = re.findall(r"best by their mean: (.*?)\. Run with", headlines.q1a(runs).data)
+    assert "ResNet-18, Adam 0.001, batch 32; the seeds tell 3 of the 3" in fashion
     assert found.startswith(best) and "ResNet-18, SGD 0.001, batch 16; the seeds tell" in found
     ((told, others),) = re.findall(r"tell only (\d+) of the (\d+) other settings", words)
     assert f"tell {told} of the {others} others" in found
