@@ -207,10 +207,12 @@ def test_trainings_on_both_devices_are_compared(folder):
     worse = gpu.iloc[:3].assign(test_accuracy=gpu["test_accuracy"] - 0.05, correct=wrong)
     shorter = gpu.iloc[3:].assign(epochs=1)
     seeds = worse.assign(seed=1, test_accuracy=0.5)
-    one = runs.iloc[:1].assign(seed=1)  # which the others lack
-    both = beyond.devices(pd.concat([runs, one, worse, shorter, seeds]))
+    both = beyond.devices(pd.concat([runs, worse, shorter, seeds]))
     assert both["difference"].round(2).tolist() == [-5.0] * 3
     assert both["beyond_chance"].tolist() == [-1] * 3
+    one = runs.iloc[:1].assign(seed=1)  # of all on the GPU, of one on the CPU
+    unlike = beyond.devices(pd.concat([runs, one, worse, seeds]))
+    assert unlike["difference"].round(2).tolist() == [-5.0] * 3
     alike = beyond.devices(pd.concat([runs, worse.assign(correct=gpu["correct"])]))
     assert alike["beyond_chance"].tolist() == [0] * 3
     assert "lower in 3 (3 beyond chance)" in beyond.devices_in_brief(both).data

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from mlops_lib import book, hardware, run, suite, tables
 from mlops_lib import data as datasets
-from mlops_lib import hardware, run, suite, tables
 from mlops_lib.cli import main
 
 
@@ -45,6 +45,15 @@ def test_a_mistake_is_one_line_and_a_bad_exit_code(mlops):
         assert done.stderr.startswith("mlops: ")
         assert says in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_report_on_paper_ends_with_the_lines_of_its_suite_too(
+    mlops, smoke_in_place, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(book, "pdf", lambda target, report: None)
+    done = mlops("report", "--pdf", str(tmp_path / "x.pdf"), "--suite", "smoke")
+    assert done.exit_code == 0
+    assert "test accuracy" in done.output and "x.pdf" in done.output.splitlines()[-1]
 
 
 def test_a_place_that_can_not_be_written_to_is_named(mlops, smoke, smoke_in_place, tmp_path):

@@ -4,7 +4,7 @@ from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
 from mlops_lib import checkpoint as checkpoints
-from mlops_lib import record, svm
+from mlops_lib import hardware, record, svm
 from mlops_lib.params import ParameterError
 
 BACKENDS = [
@@ -177,6 +177,14 @@ def test_the_checkpoint_of_other_software_or_images_is_not_taken(digits, tmp_pat
     )
     assert len(found) == 2
     assert best["val_accuracy"] < 1
+
+
+@pytest.mark.parametrize("name", ["threads", "cpu_name"])
+def test_the_checkpoint_of_another_machine_is_not_taken(digits, monkeypatch, name):
+    here = svm._made_by("libsvm", *digits)
+    assert here == svm._made_by("libsvm", *digits)
+    monkeypatch.setattr(hardware, name, lambda: "another")
+    assert here != svm._made_by("libsvm", *digits)
 
 
 def test_support_vectors_are_rows_of_the_training_images(digits):
