@@ -16,7 +16,7 @@ class LeanAdam(torch.optim.Adam):
     both are in the processor's cache. `step` does the rest, without collecting weights and
     moments anew and without the places torch keeps for hooks and its profiler, all of which
     takes a twentieth of a small step. Gradients are gone once they were used.
-    The first step and that after `load_state_dict` are torch's own. Losses are not scaled.
+    The first step, that after `load_state_dict`, and those with scaled losses are torch's own.
     It is for one backward pass a step, with a gradient for every weight. Whoever is done with it
     calls `release`: until then it updates the weights in every backward pass.
     """
@@ -47,7 +47,8 @@ class LeanAdam(torch.optim.Adam):
         """Update what the backward pass has not."""
         if not self.small:
             super().step()
-            self._collect()
+            if getattr(self, "grad_scale", None) is None:
+                self._collect()
         elif self.small[0]:
             self._update(*self.small)
         self.is_counted = False
