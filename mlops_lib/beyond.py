@@ -260,7 +260,7 @@ def pairs_by_seed_table(pairs: pd.DataFrame) -> HTML | Markdown:
 
 def repeats(runs: pd.DataFrame) -> Markdown:
     """Say how far trainings of equal parameters and seed lie apart: other machine, other code."""
-    trained = pd.concat([tables.select(runs, template=template) for template in ("q1a", "q2")])
+    trained = _trainings(runs)
     if trained.empty:
         return Markdown(NOT_YET)
     lines = [
@@ -280,12 +280,17 @@ def repeats(runs: pd.DataFrame) -> Markdown:
     )
 
 
+def _trainings(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of Q1(a) and, after them, those of Q2."""
+    return pd.concat([tables.select(runs, template=template) for template in ("q1a", "q2")])
+
+
 def first_epochs(runs: pd.DataFrame) -> Markdown:
     """Say how far trainings lie apart after one epoch that begin alike, but for rounding.
 
     They differ at most in length, machine, threads, precision and the commit of the code.
     """
-    trained = pd.concat([tables.select(runs, template=template) for template in ("q1a", "q2")])
+    trained = _trainings(runs)
     if trained.empty:
         return Markdown(NOT_YET)
     begun = trained[trained["history"].str.len() > 0]

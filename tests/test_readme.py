@@ -271,13 +271,13 @@ def test_the_verdicts_of_our_runs_are_those_of_the_claims():
 def test_what_other_seeds_change_is_measured():
     words, runs = " ".join(README.split()), tables.load()
     ((turned, total),) = re.findall(r"(\d+) of (\d+) pairs of settings change sides", words)
-    said = beyond.pairs_by_seed_in_brief(beyond.pairs_by_seed(runs)).data
+    pairs = beyond.pairs_by_seed(runs)
+    said = beyond.pairs_by_seed_in_brief(pairs).data
     assert (
         f"Of {total} pairs" in said
         and f"disagree in {turned} (of MNIST); in {turned} of these" in said
     )
-    there = beyond.pairs_by_seed(runs)
-    there = there[there["both"].str.startswith("FashionMNIST")]
+    there = pairs[pairs["both"].str.startswith("FashionMNIST")]
     assert f"In all {len(there) // 3} of FashionMNIST every seed" in words
     assert (there["difference"] * there["beyond_chance"] > 0).all()  # beyond chance in every seed
     assert there.groupby(["compared", "both"])["beyond_chance"].nunique().eq(1).all()
@@ -289,8 +289,8 @@ def test_what_other_seeds_change_is_measured():
     assert f"tell {told} of the {others} others" in found
     sgd, adam = of_each_seed(runs, batch_size=16)
     assert (adam > sgd).tolist() == [True, False, False]  # at batch 16, of A1
-    pairs = beyond.pairs_by_seed(runs).query("compared == 'Adam over SGD'")
-    at_16 = pairs[pairs["both"] == "MNIST, ResNet-18, rate 0.001, batch 16"].sort_values("seed")
+    adams = pairs[pairs["compared"] == "Adam over SGD"]
+    at_16 = adams[adams["both"] == "MNIST, ResNet-18, rate 0.001, batch 16"].sort_values("seed")
     assert at_16["beyond_chance"].tolist() == [0, -1, -1]
 
 
