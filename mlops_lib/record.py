@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import base64
+import gc
 import hashlib
 import html
 import json
@@ -180,7 +181,7 @@ def begin(template: Template, namespace: dict[str, Any]) -> Begun:
     parameters = TEMPLATES[template].from_notebook(namespace)
     check(parameters)
     commit()  # as it is before the work
-    _end_kernel_at_once()
+    _spare_kernel()
     started_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return Begun(template, parameters, key(parameters, template), started_at, time.perf_counter())
 
@@ -193,15 +194,17 @@ def check(parameters: Parameters, here: bool = True) -> None:
         svm.check(getattr(parameters, "backend", "auto"))
 
 
-def _end_kernel_at_once() -> None:
-    """Let a notebook's kernel end without Python's taking apart all that was imported.
+def _spare_kernel() -> None:
+    """Spare a notebook's kernel what Python does with all that torch brings: seconds of each run.
 
-    After torch, that would take more than a second of every run. What a kernel itself has to do
-    at its end, and what is registered with `atexit` from now on, is done.
+    While modules are imported, looking for garbage among their million objects time and again; at
+    the end, taking them apart. What a kernel itself has to do at its end, and what is registered
+    with `atexit` from now on, is done.
     """
     kernel_app = getattr(sys.modules.get("ipykernel.kernelapp"), "IPKernelApp", None)
     if kernel_app is None or not kernel_app.initialized():
         return
+    gc.set_threshold(50_000, 20, 50)
 
     def end() -> None:
         app = kernel_app.instance()
