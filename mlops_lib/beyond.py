@@ -192,15 +192,15 @@ def seeds(runs: pd.DataFrame) -> Markdown:
     )
 
 
-def pairs_by_seed(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return how far the two sides of the claims' pairs lie apart, with each of several seeds.
+def repeated_pairs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return how far the two sides of the claims' pairs lie apart, each time that both were run.
 
-    A row for each pair and seed, of whole trainings on the main device. Columns: compared, both
-    (what the two have in common), seed, difference (points), beyond_chance (1, -1 or 0).
+    A row for each pair and device and seed, of whole trainings, where there are several. Columns:
+    compared, both (what the two have in common), run (as `sources.repetitions` names it),
+    difference (points), beyond_chance (1, -1 or 0).
     """
-    here = sources.with_several_seeds(tables.select(runs, device=tables.main_device(runs)))
     rows = []
-    for seed, some in here.groupby("seed") if len(here) else ():
+    for name, some in sources.repetitions(runs).items():
         whole = sources.whole(sources.configurations(some))
         for setting, first, second in COMPARED:
             found = sources.pairs(whole, setting, first, second, "accuracy_pct")
@@ -209,13 +209,13 @@ def pairs_by_seed(runs: pd.DataFrame) -> pd.DataFrame:
                     {
                         "compared": checks.over(setting, first, second),
                         "both": _in_common(one, setting),
-                        "seed": int(seed),
+                        "run": name,
                         "difference": one["accuracy_pct"] - two["accuracy_pct"],
                         "beyond_chance": sources.beyond_chance(one, two),
                     }
                 )
-    table = pd.DataFrame(rows, columns=["compared", "both", "seed", "difference", "beyond_chance"])
-    return table[table.groupby(["compared", "both"])["seed"].transform("count") > 1]
+    table = pd.DataFrame(rows, columns=["compared", "both", "run", "difference", "beyond_chance"])
+    return table[table.groupby(["compared", "both"])["run"].transform("count") > 1]
 
 
 def _in_common(run: dict[str, Any], setting: str) -> str:
@@ -224,36 +224,36 @@ def _in_common(run: dict[str, Any], setting: str) -> str:
     return ", ".join(checks.setting_text(name, run[name]) for name in names if name != setting)
 
 
-def pairs_by_seed_in_brief(pairs: pd.DataFrame) -> Markdown:
-    """Say in how many pairs every seed has the same side ahead."""
+def repeated_pairs_in_brief(pairs: pd.DataFrame) -> Markdown:
+    """Say in how many pairs the same side is ahead every time."""
     if pairs.empty:
-        return Markdown("No pair has been run in full with several seeds yet (`mlops run seeds`).")
+        return Markdown("No pair has been run in full several times yet (`mlops run seeds`).")
     each = pairs.assign(sign=np.sign(pairs["difference"])).groupby(["compared", "both"])
     unlike = each["sign"].nunique() > 1
     beyond = unlike & each["beyond_chance"].any()
     opposed = (each["beyond_chance"].max() > 0) & (each["beyond_chance"].min() < 0)
-    datasets = sorted({both.partition(",")[0] for _, both in unlike[unlike].index})
-    of = f" (of {' and '.join(datasets)})" if datasets else ""
+    datasets = [both.partition(",")[0] for _, both in unlike[unlike].index]
+    counts = [f"{datasets.count(name)} of {name}" for name in sorted(set(datasets))]
+    of = f" ({', '.join(counts)})" if counts else ""
     return Markdown(
-        f"Of {len(unlike)} pairs of configurations that were trained in full with several seeds, "
-        f"the same side is ahead with every seed in {(~unlike).sum()}. Seeds disagree in "
-        f"{unlike.sum()}{of}; in {beyond.sum()} of these, at least one seed by itself shows a "
-        f"difference beyond chance, and in {opposed.sum() or 'none'} two show opposite ones."
+        f"Of {len(unlike)} pairs of configurations that were trained in full several times, with "
+        f"other seeds or on another device, the same side is ahead every time in "
+        f"{(~unlike).sum()}. In {unlike.sum()} it changes{of}; in {beyond.sum()} of these, at "
+        f"least one time by itself shows a difference beyond chance, and in "
+        f"{opposed.sum() or 'none'} two show opposite ones."
     )
 
 
-def pairs_by_seed_table(pairs: pd.DataFrame) -> HTML | Markdown:
-    """Lay out `pairs_by_seed` as a page shows it: a row for each pair, a column for each seed."""
+def repeated_pairs_table(pairs: pd.DataFrame) -> HTML | Markdown:
+    """Lay out `repeated_pairs` as a page shows it: a row for each pair, a column for each run."""
     if pairs.empty:
         return Markdown(NOT_YET)
     cells = [
         f"{difference:+.2f}{'*' if beyond else ''}"
         for difference, beyond in zip(pairs["difference"], pairs["beyond_chance"], strict=True)
     ]
-    titles = {"compared": "Difference (points) of", "both": "Both", "seed": "seed"}
-    shown = pairs.assign(seed=pairs["seed"].map("seed {}".format), cell=cells).rename(
-        columns=titles
-    )
+    titles = {"compared": "Difference (points) of", "both": "Both", "run": "run"}
+    shown = pairs.assign(cell=cells).rename(columns=titles)
     wide = shown.set_index(list(titles.values()))["cell"].unstack(sort=False).fillna("")
     return layouts.page(wide.rename_axis(columns=None).reset_index("Both"))
 

@@ -65,13 +65,13 @@ def ahead(
     """
 
     def check(source: Source) -> Evidence:
-        trained = source.q1a if measure in OF_AN_EPOCH else whole(source.q1a)
+        timed = measure in OF_AN_EPOCH
+        trained = source.timed if timed else whole(source.q1a)
         grid = tables.select(report("A").q1a, **(where or {}))
         wanted = len(pairs(grid, factor, first, second, "accuracy_pct", free))
         table = tables.select(trained, **(where or {}))
         if len(table) and measure not in table:
             return Evidence(UNKNOWN, f"its tables do not hold the {MEASURES[measure]}")
-        timed = measure in OF_AN_EPOCH
         machine = [name for name in tables.MACHINE if name in table and timed]
         found = pairs(table, factor, first, second, measure, free, machine)
         names = over(factor, first, second)
@@ -82,7 +82,8 @@ def ahead(
         against = _against(sides) if every and summary.losses else 0
         evidence = _judged(summary, every, wanted, f"{names}, {MEASURES[measure]}", unit, against)
         parts = f"; these are {_parts(found)}" if summary.n < wanted else ""
-        says = evidence.says + _images(sides) + parts
+        on = f" (on {', '.join(found['device_name'].unique())})" if "device_name" in machine else ""
+        says = evidence.says + on + _images(sides) + parts
         return replace(evidence, says=says, brief=evidence.brief + parts)
 
     return check
@@ -240,7 +241,7 @@ def svm_time(source: Source) -> Evidence:
     Times are compared within one computer, by its processor's name. The reports state times of
     ResNets with Q2 alone; ours are those of Q1(a), of all epochs.
     """
-    resnets, svms = whole(source.q1a), whole(source.q1b)
+    resnets, svms = whole(source.timed), whole(source.q1b)
     times = {
         "svms": _by_computer(svms, "seconds"),
         "searches": _by_computer(svms, "search_seconds"),

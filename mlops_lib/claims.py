@@ -182,6 +182,42 @@ def _checked(source: sources.Source) -> list[Evidence]:
     return [claim.check(source) for claim in CLAIMS]
 
 
+def by_repetition(runs: pd.DataFrame) -> pd.DataFrame:
+    """Judge the claims about the accuracies of Q1(a) by each time that all of it was run.
+
+    Returns a row for each such claim: its id, its text and the verdict by each device and seed.
+    None where it was run less than twice.
+    """
+    found, published = {}, len(sources.report("A").q1a)
+    for name, trainings in sources.repetitions(runs).items():
+        if len(trainings) < published:
+            continue
+        source = sources.ours(pd.concat([trainings, runs[runs["template"] != "q1a"]]))
+        if len(sources.whole(source.q1a)) == published:
+            found[name] = _checked(source)
+    rows = []
+    for claim, *here in zip(CLAIMS, *found.values(), strict=True):
+        verdicts = [evidence.verdict for evidence in here]
+        if len({evidence.says for evidence in here}) > 1 and UNKNOWN not in verdicts:
+            rows.append([claim.id, claim.text, *verdicts])
+    return pd.DataFrame(rows, columns=["Id", "Claim", *found]).set_index("Id")
+
+
+def by_repetition_in_brief(table: pd.DataFrame) -> Markdown:
+    """Say how many verdicts of `by_repetition` are the same each time, and which are not."""
+    names = list(table.columns[1:])
+    if len(names) < 2:
+        return Markdown("All of Q1(a) has not been run twice yet (`mlops run seeds`).")
+    unlike = table[table[names].nunique(axis=1) > 1]
+    listed = "; ".join(f"{name}: {', '.join(row[names])}" for name, row in unlike.iterrows())
+    other = f", in this order, of the others {listed}" if listed else ""
+    return Markdown(
+        f"All of Q1(a) was run {len(names)} times ({'; '.join(names)}). By each of these alone, "
+        f"{len(table) - len(unlike)} of {len(table)} claims about its accuracies get the same "
+        f"verdict every time{other}."
+    )
+
+
 def summary(judged: pd.DataFrame) -> pd.DataFrame:
     """Lay out the verdicts: a row for each claim, a column for each source."""
     wide = judged.pivot(index=["id", "claim"], columns="source", values="verdict")

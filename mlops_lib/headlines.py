@@ -53,7 +53,7 @@ def _best_resnet(runs: pd.DataFrame, whole: pd.DataFrame, dataset: str) -> str:
     seeds = f" (mean of {count} seeds)" if count > 1 else ""
     others = f"; within chance of it: {'; '.join(tied)}" if tied else ""
     models = ", ".join(map(tables.title, whole["model"].unique()))
-    more = "" if seeds else _best_over_seeds(runs, dataset)
+    more = _best_over_seeds(runs, dataset, count)
     return f"{_result(best)}{seeds}{others}. {more}{done} ({models})"
 
 
@@ -62,11 +62,11 @@ def _result(row: dict[str, Any]) -> str:
     return f"{tables.interval_text(row['accuracy_pct'], row['low'], row['high'])} %: {row['title']}"
 
 
-def _best_over_seeds(runs: pd.DataFrame, dataset: str) -> str:
-    """Say which of the ResNets that more seeds were run for is the best; nothing without two."""
+def _best_over_seeds(runs: pd.DataFrame, dataset: str, count: int) -> str:
+    """Say which of the ResNets with more than so many seeds is the best; nothing without two."""
     here = tables.select(runs, device=tables.main_device(runs), dataset=dataset)
-    several = sources.whole(sources.configurations(sources.with_several_seeds(here)))
-    if len(several) < 2 or several["by_seed"].str.len().min() < 2:  # of seeds that they don't share
+    several = sources.whole(sources.configurations(sources.with_several_seeds(here, count)))
+    if len(several) < 2 or several["by_seed"].str.len().min() <= count:  # they share too few
         return ""
     best, *others = several.sort_values("accuracy_pct", ascending=False).to_dict("records")
     told = sum(_told_apart(best["by_seed"], other["by_seed"]) for other in others)
@@ -114,6 +114,29 @@ def q1a(runs: pd.DataFrame) -> Markdown:
             for dataset in tables.PUBLISHED_EPOCHS
         )
     )
+
+
+def basis(runs: pd.DataFrame) -> Markdown:
+    """Say which trainings of Q1(a) verdicts on accuracies rest on, and which those on times."""
+    source = sources.ours(runs)
+    whole, timed = sources.whole(source.q1a), sources.whole(source.timed)
+    if whole.empty:
+        return Markdown("No configuration of Q1(a) has been trained in full yet.")
+    seeds = sorted(whole["by_seed"].iloc[0])
+    shown = f"seeds {' and '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    text = f"Verdicts on the accuracy of ResNets rest on {_trained(whole)}, with {shown}"
+    timed = timed[timed["train_seconds"].notna()]
+    if timed.empty:
+        return Markdown(f"{text}. None has a time that can be compared.")
+    return Markdown(f"{text}; verdicts on their training time on {_trained(timed)}.")
+
+
+def _trained(whole: pd.DataFrame) -> str:
+    """Say how many configurations were trained, where and in which precision."""
+    published = len(sources.report("A").q1a)
+    on = ", ".join(dict.fromkeys(whole["device_name"]))
+    precisions = ", ".join(dict.fromkeys(whole["amp_dtype"]))
+    return f"{len(whole)} of {published} configurations on {on} (in {precisions})"
 
 
 def _told(question: str, dataset: str) -> str:

@@ -36,6 +36,7 @@ class Source:
     q1a: pd.DataFrame
     q1b: pd.DataFrame
     q2: pd.DataFrame
+    timed: pd.DataFrame
 
 
 @lru_cache
@@ -46,26 +47,31 @@ def report(letter: str) -> Source:
         for question in ("q1a", "q1b", "q2")
     )
     size = 28 if letter == "A" else 224  # its FLOPs say so
+    # What a report does not state counts as alike in all of its rows, and as the protocol.
+    q1a = q1a.assign(
+        epochs=q1a["dataset"].map(tables.PUBLISHED_EPOCHS),
+        train_images=tables.ALL_IMAGES,
+        device=tables.NOT_STATED,
+    )
     return Source(
         f"Report {letter}",
-        # What a report does not state counts as alike in all of its rows, and as the protocol.
-        q1a.assign(
-            epochs=q1a["dataset"].map(tables.PUBLISHED_EPOCHS),
-            train_images=tables.ALL_IMAGES,
-            device=tables.NOT_STATED,
-        ),
+        q1a,
         q1b.assign(seconds=q1b["train_time_ms"] / 1000, train_images=tables.ALL_IMAGES),
         q2.assign(seconds=q2["train_time_ms"] / 1000, input_size=size, dataset="fashion_mnist"),
+        timed=q1a,
     )
 
 
 def ours(runs: pd.DataFrame) -> Source:
     """Return our runs: of each configuration the fullest, of ResNets the mean over their seeds.
 
-    The ResNets are all of one device, that with most whole configurations: else those of the
-    other would pair with none.
+    The ResNets are all of one device, the main one: else those of the other would pair with none.
+    Where its times can't be compared, as of runs that shared a GPU, those of another device are.
     """
-    q1a = configurations(tables.select(runs, device=tables.main_device(runs)))
+    main_first = tables.main_device_first(runs)
+    devices = main_first["device"].unique() if len(runs) else [None]
+    of_each = [configurations(tables.select(runs, device=device)) for device in devices]
+    timed = max(of_each, key=lambda found: found["train_seconds"].notna().sum())
     searched = [
         run | {"right": _right([run])}
         for dataset in tables.PUBLISHED_EPOCHS
@@ -84,7 +90,7 @@ def ours(runs: pd.DataFrame) -> Source:
         # Runs may differ in length: seconds for the same images.
         seconds = (tables.ALL_IMAGES / q2["images_per_second"]).where(q2["alone"])
         q2 = q2.assign(seconds=seconds, gflops=q2["flops"] / 1e9)
-    return Source(SOURCES[2], q1a, q1b, q2)
+    return Source(SOURCES[2], of_each[0], q1b, q2, timed)
 
 
 def configurations(runs: pd.DataFrame) -> pd.DataFrame:
@@ -123,13 +129,25 @@ def _shared_seeds(found: list[pd.DataFrame]) -> list[int]:
     return shared if most == len(found) else [min(shared)]
 
 
-def with_several_seeds(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the trainings whose configurations were run with more than one seed."""
+def repetitions(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the trainings of Q1(a) with each device and seed, those of the main device first."""
+    here = tables.trained(runs)
+    if here.empty:
+        return {}
+    here = tables.main_device_first(here.sort_values("seed", kind="stable"))
+    return {
+        f"{tables.title(device)}, seed {seed}": some
+        for (device, seed), some in here.groupby(["device", "seed"], sort=False)
+    }
+
+
+def with_several_seeds(runs: pd.DataFrame, more_than: int = 1) -> pd.DataFrame:
+    """Return the trainings whose configurations were run with more than so many seeds."""
     here = tables.trained(runs)
     if here.empty:
         return here
     counts = here.groupby([*tables.Q1A_KEYS, "model"])["seed"].transform("nunique")
-    return here[counts > 1]
+    return here[counts > more_than]
 
 
 def _configuration(here: pd.DataFrame) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def test_spread_over_seeds(runs):
     assert "No configuration" in beyond.seeds(elsewhere).data
 
 
-def test_pairs_are_shown_for_each_of_several_seeds(runs):
+def test_pairs_are_shown_each_time_that_they_were_run(runs):
     one = runs[runs["template"] == "q1a"].iloc[:1].assign(dataset="mnist", epochs=5, correct=None)
     one = one.assign(lr=1e-3, batch_size=16, confusion_matrix=[[[14_000]]])
     sides = [
@@ -101,26 +101,24 @@ def test_pairs_are_shown_for_each_of_several_seeds(runs):
             (0, "adam", 0.99), (0, "sgd", 0.90), (1, "adam", 0.95), (1, "sgd", 0.951),
         )
     ]  # fmt: skip
-    pairs = beyond.pairs_by_seed(pd.concat(sides))
+    pairs = beyond.repeated_pairs(pd.concat(sides))
     assert set(pairs["compared"]) == {"Adam over SGD"}
     assert set(pairs["both"]) == {"MNIST, ResNet-18, rate 0.001, batch 16"}
     assert pairs["difference"].round(2).tolist() == [9, -0.1]
     assert pairs["beyond_chance"].tolist() == [1, 0]
-    said = beyond.pairs_by_seed_in_brief(pairs).data
-    assert (
-        "Of 1 pairs" in said and "every seed in 0. Seeds disagree in 1 (of MNIST); in 1 of" in said
-    )
+    said = beyond.repeated_pairs_in_brief(pairs).data
+    assert "Of 1 pairs" in said and "every time in 0. In 1 it changes (1 of MNIST); in 1 of" in said
     assert "and in none two show opposite ones" in said
-    opposed = beyond.pairs_by_seed_in_brief(pairs.assign(beyond_chance=[1, -1])).data
+    opposed = beyond.repeated_pairs_in_brief(pairs.assign(beyond_chance=[1, -1])).data
     assert "and in 1 two show opposite ones" in opposed
-    table = beyond.pairs_by_seed_table(pairs).data
-    assert ">+9.00*<" in table and ">-0.10<" in table and ">seed 1<" in table
-    alike = beyond.pairs_by_seed(pd.concat([*sides[:3], sides[3].assign(test_accuracy=0.949)]))
-    assert "every seed in 1. Seeds disagree in 0" in beyond.pairs_by_seed_in_brief(alike).data
+    table = beyond.repeated_pairs_table(pairs).data
+    assert ">+9.00*<" in table and ">-0.10<" in table and ">CPU, seed 1<" in table
+    alike = beyond.repeated_pairs(pd.concat([*sides[:3], sides[3].assign(test_accuracy=0.949)]))
+    assert "every time in 1. In 0 it changes;" in beyond.repeated_pairs_in_brief(alike).data
     for too_few in (pd.concat(sides[:2]), pd.concat(sides[:3]), runs.iloc[:0]):
-        none = beyond.pairs_by_seed(too_few)
-        assert "No pair" in beyond.pairs_by_seed_in_brief(none).data
-        assert beyond.pairs_by_seed_table(none).data == beyond.NOT_YET
+        none = beyond.repeated_pairs(too_few)
+        assert "No pair" in beyond.repeated_pairs_in_brief(none).data
+        assert beyond.repeated_pairs_table(none).data == beyond.NOT_YET
 
 
 def test_images_that_no_run_gets_right(runs):

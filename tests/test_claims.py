@@ -6,7 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlops_lib import beyond, checks, claims, disagreement, layouts, plots, record, sources, tables
+from mlops_lib import (
+    beyond,
+    checks,
+    claims,
+    disagreement,
+    headlines,
+    layouts,
+    plots,
+    record,
+    sources,
+    tables,
+)
 
 DECIMALS = re.compile(r"\d+\.\d{2,}")
 COMMAND = re.compile(r"^    .*\.ipynb.*$", re.MULTILINE)
@@ -308,11 +319,44 @@ def test_a_single_epoch_of_q2_is_no_time_of_a_training():
     q2 = pd.DataFrame({"dataset": ["mnist"], "seconds": [10.0]})
     trained = q1b.assign(epochs=5, train_seconds=90.0)
     none = pd.DataFrame(columns=["dataset", "epochs"])
-    assert checks.svm_time(sources.Source("ours", trained, q1b, q2)).verdict == "holds"
-    assert checks.svm_time(sources.Source("a report", none, q1b, q2)).verdict == "does not hold"
-    assert checks.svm_time(sources.Source("ours", trained[:0], q1b, q2)).verdict == "not measured"
-    elsewhere = sources.Source("ours", trained.assign(cpu="AMD"), q1b.assign(cpu="Intel"), q2)
-    assert checks.svm_time(elsewhere).verdict == "not measured"
+
+    def verdict(timed, q1b):
+        return checks.svm_time(sources.Source("any", none, q1b, q2, timed)).verdict
+
+    assert verdict(trained, q1b) == "holds"
+    assert verdict(none, q1b) == "does not hold"  # a report
+    assert verdict(trained[:0], q1b) == "not measured"
+    assert verdict(trained.assign(cpu="AMD"), q1b.assign(cpu="Intel")) == "not measured"
+
+
+def test_each_repetition_of_the_grid_is_judged_by_itself(folder):
+    """The second one, on a GPU that runs share, has SGD ahead, and no time that counts."""
+    once = claims.by_repetition(tables.load(folder))
+    assert "has not been run twice" in claims.by_repetition_in_brief(once).data
+    on_gpu = {
+        "device": "cuda",
+        "device_name": "a GPU",
+        "device_shared": True,
+        "amp_dtype": "bfloat16",
+    }
+    for path, run in tables.records(folder).items():
+        again = run.model_copy(update={"environment": run.environment | on_gpu})
+        accuracy = 1.95 - run.results["test_accuracy"]
+        write(again, path.with_name(f"again-{path.name}"), accuracy, seed=1)
+        if run.parameters["model"] == "resnet18":  # begun a third time
+            write(again, path.with_name(f"third-{path.name}"), accuracy, seed=2)
+    again = claims.by_repetition(tables.load(folder))
+    assert list(again.columns[1:]) == ["GPU, seed 1", "CPU, seed 0"]
+    assert again.loc["A1"].tolist()[1:] == ["does not hold", "holds"]
+    assert "B4" not in again.index  # the GPU has no times
+    said = claims.by_repetition_in_brief(again).data
+    assert "A1: does not hold, holds" in said and f"{len(again) - 1} of {len(again)} claims" in said
+    assert ours(folder, "A1").verdict == "does not hold"  # by the device with most runs
+    cpu = run.environment["device_name"]
+    assert f"(on {cpu})" in ours(folder, "B4").says
+    basis = headlines.basis(tables.load(folder)).data
+    assert "rest on 32 of 32 configurations on a GPU (in bfloat16), with seed 1; verdicts" in basis
+    assert f"training time on 32 of 32 configurations on {cpu} (in " in basis
 
 
 def test_times_are_compared_on_equal_threads(folder):
@@ -332,9 +376,10 @@ def test_operations_of_other_images_do_not_contradict():
             for channels, count in ((1, 1.7), (3, 1.8)) for device in ("cpu", "cuda")]  # fmt: skip
     q2 = pd.DataFrame(rows, columns=columns)
     none = pd.DataFrame()
-    assert checks.flops_by_architecture(sources.Source("ours", none, none, q2)).verdict == "holds"
+    source = sources.Source("ours", none, none, q2, none)
+    assert checks.flops_by_architecture(source).verdict == "holds"
     q2.loc[0, "gflops"] = 2.0
-    found = checks.flops_by_architecture(sources.Source("ours", none, none, q2))
+    found = checks.flops_by_architecture(source)
     assert found.verdict == "does not hold"
 
 
@@ -349,7 +394,7 @@ def test_every_test_that_a_verdict_rests_on_is_adjusted(folder):
 def test_a_claim_of_several_parts_waits_for_all():
     def verdict(*of_parts):
         parts = [lambda _, each=each: checks.Evidence(each, "") for each in of_parts]
-        return checks.every_part(*parts)(sources.Source("ours", *[pd.DataFrame()] * 3)).verdict
+        return checks.every_part(*parts)(sources.Source("ours", *[pd.DataFrame()] * 4)).verdict
 
     assert verdict("holds", "holds") == "holds"
     assert verdict("holds", "does not hold") == "mixed"
@@ -374,7 +419,8 @@ def test_a_gain_from_a_gpu_names_network_image_and_optimizer():
 def test_times_of_a_gpu_say_so():
     q1b = pd.DataFrame({"dataset": ["mnist"], "seconds": [40.0], "train_images": [49_000]})
     on_gpu = {"epochs": 5, "train_seconds": 90.0, "device": "cuda", "device_name": "a GPU"}
-    told = sources.Source("ours", q1b.assign(**on_gpu), q1b, pd.DataFrame())
+    none = pd.DataFrame()
+    told = sources.Source("ours", none, q1b, none, q1b.assign(**on_gpu))
     assert "ResNets 90 s to train on a GPU (n=1)" in checks.svm_time(told).says
 
 

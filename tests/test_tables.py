@@ -193,6 +193,9 @@ def test_tables_show_the_device_that_verdicts_rest_on(runs):
     assert "97.14 (" in shown  # of the CPU alone
     longer = table.assign(epochs=5)
     assert tables.main_device(longer[longer["optimizer"] == "adam"]) == "cpu"
+    equal = runs(make(**whole), make(environment=gpu, **whole))
+    again = runs(make(**whole), make(environment=gpu, **whole), make(seed=1, **whole))
+    assert (tables.main_device(equal), tables.main_device(again)) == ("cuda", "cpu")
     assert tables.main_device(table.iloc[:0]) is None
 
 
