@@ -209,12 +209,12 @@ def by_repetition_in_brief(table: pd.DataFrame) -> Markdown:
     if len(names) < 2:
         return Markdown("All of Q1(a) has not been run twice yet (`mlops run seeds`).")
     unlike = table[table[names].nunique(axis=1) > 1]
-    listed = "; ".join(f"{name}: {', '.join(row[names])}" for name, row in unlike.iterrows())
-    other = f", in this order, of the others {listed}" if listed else ""
+    listed = "; ".join(f"{name} {', '.join(row[names])}" for name, row in unlike.iterrows())
+    others = f" The others, in this order: {listed}." if listed else ""
     return Markdown(
         f"All of Q1(a) was run {len(names)} times ({'; '.join(names)}). By each of these alone, "
         f"{len(table) - len(unlike)} of {len(table)} claims about its accuracies get the same "
-        f"verdict every time{other}."
+        f"verdict every time.{others}"
     )
 
 

@@ -96,7 +96,7 @@ def _best_svm(searches: pd.DataFrame) -> str:
 
 def _gpu_ratio(runs: pd.DataFrame) -> str:
     """Return how many times faster than its CPU twin each GPU run of Q2 trained."""
-    found = tables.gpu_ratios(sources.ours(runs).q2)
+    found = tables.gpu_ratios(sources.timed_on_devices(runs))
     if found.empty:
         return tables.NOT_RUN
     low, high = found["ratio"].min(), found["ratio"].max()

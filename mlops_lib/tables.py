@@ -167,6 +167,8 @@ def fullest(runs: pd.DataFrame) -> pd.DataFrame:
 
 def like_first(runs: pd.DataFrame, names: list[str]) -> pd.Series:
     """Say which runs have the values of the first, missing ones included, in these columns."""
+    if len(runs) == 1:
+        return pd.Series(True, runs.index)
     here = _stated(runs, [name for name in names if name in runs])
     return (here == here.iloc[0]).all(axis=1)
 
@@ -219,7 +221,7 @@ def accuracy_over_seeds(runs: pd.DataFrame) -> tuple[float, float, float]:
     Wilson's, over the test images of all; with `SEEDS` or more Student's t, over the seeds.
     """
     if len(runs) < SEEDS:
-        counts = (images_right(run) for run in runs.to_dict("records"))
+        counts = map(images_right, runs[["confusion_matrix", "test_accuracy"]].to_dict("records"))
         right, total = map(sum, zip(*counts, strict=True))
         low, high = wilson(right, total)
         return 100 * right / total, 100 * low, 100 * high

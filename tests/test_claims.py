@@ -350,7 +350,10 @@ def test_each_repetition_of_the_grid_is_judged_by_itself(folder):
     assert again.loc["A1"].tolist()[1:] == ["does not hold", "holds"]
     assert "B4" not in again.index  # the GPU has no times
     said = claims.by_repetition_in_brief(again).data
-    assert "A1: does not hold, holds" in said and f"{len(again) - 1} of {len(again)} claims" in said
+    assert (
+        "order: A1 does not hold, holds." in said
+        and f"{len(again) - 1} of {len(again)} claims" in said
+    )
     assert ours(folder, "A1").verdict == "does not hold"  # by the device with most runs
     cpu = run.environment["device_name"]
     assert f"(on {cpu})" in ours(folder, "B4").says
