@@ -176,19 +176,22 @@ def seeds(runs: pd.DataFrame) -> Markdown:
     variances = (100**2 * alike.var())[several]
     if variances.empty:
         return Markdown("No configuration has been run with several seeds yet (`mlops run seeds`).")
-    kinds = variances.index.to_frame()[["dataset", "model"]].drop_duplicates()
-    of = "; ".join(", ".join(map(tables.title, kind)) for kind in kinds.to_numpy())
-    # Pooled, each by the differences that it has: the mean of few deviations would be too small.
-    freedom = alike.count()[several] - 1
-    spread = np.sqrt(np.average(variances, weights=freedom))
-    reach = stats.t_reach(freedom.sum()) * 2**0.5 * spread
+    spreads = pd.DataFrame({"variance": variances, "freedom": alike.count()[several] - 1})
+    lines = []
+    for kind, some in spreads.groupby(["dataset", "model"], sort=False):
+        # Pooled, each by its degrees of freedom: the mean of few deviations would be too small.
+        spread = np.sqrt(np.average(some["variance"], weights=some["freedom"]))
+        reach = stats.t_reach(some["freedom"].sum()) * 2**0.5 * spread
+        lines.append(
+            f"- {', '.join(map(tables.title, kind))}: {spread:.2f} points (pooled over "
+            f"{len(some)} configurations, each on a device), {np.sqrt(some['variance'].max()):.2f} "
+            f"at most; of two runs of unlike seeds, a difference of less than {reach:.2f} points "
+            "says little."
+        )
     return Markdown(
-        f"Over {len(variances)} configurations with several seeds ({of}), the standard "
-        f"deviation of the test accuracy is {spread:.2f} points (pooled), "
-        f"{np.sqrt(variances.max()):.2f} at most: a seed also draws other test images. Of two such "
-        f"runs of unlike seeds, a difference of less than {reach:.2f} points says little "
-        "(Student's t; as configurations share their splits, it may be more). Of other datasets "
-        "and shorter trainings this says nothing."
+        "The standard deviation of the test accuracy over seeds, which also draw other test "
+        "images:\n\n" + "\n".join(lines) + "\n\nThe limit is Student's t; as configurations "
+        "share their splits, it may be more."
     )
 
 
@@ -238,9 +241,9 @@ def repeated_pairs_in_brief(pairs: pd.DataFrame) -> Markdown:
     return Markdown(
         f"Of {len(unlike)} pairs of configurations that were trained in full several times, with "
         f"other seeds or on another device, the same side is ahead every time in "
-        f"{(~unlike).sum()}. In {unlike.sum()} it changes{of}; in {beyond.sum()} of these, at "
-        f"least one time by itself shows a difference beyond chance, and in "
-        f"{opposed.sum() or 'none'} two show opposite ones."
+        f"{(~unlike).sum()}. In {unlike.sum()} it changes{of}: in {beyond.sum()} of these at least "
+        f"one run shows a difference beyond chance, in {opposed.sum() or 'none'} two runs show "
+        "such differences in opposite directions."
     )
 
 

@@ -20,6 +20,7 @@ from mlops_lib.sources import (
     compared,
     mcnemar,
     pairs,
+    points_ahead,
     report,
     whole,
 )
@@ -230,7 +231,7 @@ def _top(resnets: pd.DataFrame, svm: dict[str, Any]) -> str:
     """Say how far the best ResNet of a dataset is from its best SVM."""
     top = resnets.loc[resnets["accuracy_pct"].idxmax()].to_dict()
     chance = "beyond" if beyond_chance(top, svm) else "within"
-    difference = top["accuracy_pct"] - svm["accuracy_pct"]
+    difference = points_ahead(top, svm)
     on = tables.title(svm["dataset"])
     return f"the best ResNet on {on} {difference:+.2f} points from that SVM, {chance} chance"
 

@@ -8,13 +8,14 @@ begin with the report's letter.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import pandas as pd
 from IPython.display import Markdown
 
-from mlops_lib import sources, stats
+from mlops_lib import layouts, sources, stats
 from mlops_lib.checks import (
     FAILS,
     HOLDS,
@@ -186,7 +187,7 @@ def by_repetition(runs: pd.DataFrame) -> pd.DataFrame:
     """Judge the claims about the accuracies of Q1(a) by each time that all of it was run.
 
     Returns a row for each such claim: its id, its text and the verdict by each device and seed.
-    None where it was run less than twice.
+    None where it was run less than twice. Claims about times are left out.
     """
     found, published = {}, len(sources.report("A").q1a)
     for name, trainings in sources.repetitions(runs).items():
@@ -194,11 +195,11 @@ def by_repetition(runs: pd.DataFrame) -> pd.DataFrame:
             continue
         source = sources.ours(pd.concat([trainings, runs[runs["template"] != "q1a"]]))
         if len(sources.whole(source.q1a)) == published:
-            found[name] = _checked(source)
+            found[name] = _checked(replace(source, timed=source.timed[:0]))
     rows = []
     for claim, *here in zip(CLAIMS, *found.values(), strict=True):
         verdicts = [evidence.verdict for evidence in here]
-        if len({evidence.says for evidence in here}) > 1 and UNKNOWN not in verdicts:
+        if len({evidence.says for evidence in here}) > 1 and set(verdicts) != {UNKNOWN}:
             rows.append([claim.id, claim.text, *verdicts])
     return pd.DataFrame(rows, columns=["Id", "Claim", *found]).set_index("Id")
 
@@ -209,13 +210,18 @@ def by_repetition_in_brief(table: pd.DataFrame) -> Markdown:
     if len(names) < 2:
         return Markdown("All of Q1(a) has not been run twice yet (`mlops run seeds`).")
     unlike = table[table[names].nunique(axis=1) > 1]
-    listed = "; ".join(f"{name} {', '.join(row[names])}" for name, row in unlike.iterrows())
+    listed = "; ".join(f"{name} {' / '.join(row[names])}" for name, row in unlike.iterrows())
     others = f" The others, in this order: {listed}." if listed else ""
     return Markdown(
-        f"All of Q1(a) was run {len(names)} times ({'; '.join(names)}). By each of these alone, "
+        f"All of Q1(a) was run {len(names)} times ({' / '.join(names)}). By each of these alone, "
         f"{len(table) - len(unlike)} of {len(table)} claims about its accuracies get the same "
         f"verdict every time.{others}"
     )
+
+
+def by_repetition_table(table: pd.DataFrame) -> Any:
+    """Lay out `by_repetition` as a page shows it."""
+    return Markdown("Not run yet.") if table.empty else layouts.page(table, wrap=True)
 
 
 def summary(judged: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pandas as pd
@@ -122,21 +123,22 @@ def basis(runs: pd.DataFrame) -> Markdown:
     whole, timed = sources.whole(source.q1a), sources.whole(source.timed)
     if whole.empty:
         return Markdown("No configuration of Q1(a) has been trained in full yet.")
-    seeds = sorted(whole["by_seed"].iloc[0])
-    shown = f"seeds {' and '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    *others, last = map(str, sorted(whole["by_seed"].iloc[0]))
+    shown = f"seeds {', '.join(others)} and {last}" if others else f"seed {last}"
     text = f"Verdicts on the accuracy of ResNets rest on {_trained(whole)}, with {shown}"
     timed = timed[timed["train_seconds"].notna()]
     if timed.empty:
-        return Markdown(f"{text}. None has a time that can be compared.")
+        return Markdown(f"{text}. No training in full has a time that can be compared.")
     return Markdown(f"{text}; verdicts on their training time on {_trained(timed)}.")
 
 
 def _trained(whole: pd.DataFrame) -> str:
     """Say how many configurations were trained, where and in which precision."""
     published = len(sources.report("A").q1a)
-    on = ", ".join(dict.fromkeys(whole["device_name"]))
-    precisions = ", ".join(dict.fromkeys(whole["amp_dtype"]))
-    return f"{len(whole)} of {published} configurations on {on} (in {precisions})"
+    on = ", ".join(dict.fromkeys(itertools.chain.from_iterable(whole["device_names"])))
+    known = dict.fromkeys(whole["amp_dtype"].dropna()) if "amp_dtype" in whole else {}
+    precision = f" (in {', '.join(known)})" if known else ""
+    return f"{len(whole)} of {published} configurations on {on}{precision}"
 
 
 def _told(question: str, dataset: str) -> str:

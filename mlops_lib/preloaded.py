@@ -26,7 +26,7 @@ watch.start()
 import atexit
 import gc
 
-gc.disable()  # it would go through all of this time and again while it is imported
+gc.set_threshold(50_000, 20, 50)  # else it goes through all of this while it is imported
 
 import ipykernel.debugger
 import ipykernel.kernelapp
@@ -47,7 +47,6 @@ svm.classifier("auto")  # imports Intel's extension, where it is installed
 record.commit()  # of the code that was imported here
 imported.set()
 watch.join()  # a process is forked best while it has a single thread
-gc.enable()
 gc.collect()
 gc.freeze()  # else every fork would go through all of this, and copy it
 atexit.register(gc.unfreeze)

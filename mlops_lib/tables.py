@@ -218,13 +218,11 @@ def accuracy_interval(run: Any) -> tuple[float, float, float]:
 def accuracy_over_seeds(runs: pd.DataFrame) -> tuple[float, float, float]:
     """Return the mean accuracy of one configuration's runs and its 95 % interval, in per cent.
 
-    Wilson's, over the test images of all; with `SEEDS` or more Student's t, over the seeds.
+    With `SEEDS` or more Student's t, over the seeds; else Wilson's, as of one run of that accuracy.
     """
     if len(runs) < SEEDS:
-        counts = map(images_right, runs[["confusion_matrix", "test_accuracy"]].to_dict("records"))
-        right, total = map(sum, zip(*counts, strict=True))
-        low, high = wilson(right, total)
-        return 100 * right / total, 100 * low, 100 * high
+        first = runs.iloc[0][["confusion_matrix"]]
+        return accuracy_interval({**first, "test_accuracy": runs["test_accuracy"].mean()})
     mean, low, high = mean_interval(100 * runs["test_accuracy"])
     return mean, low, min(high, 100.0)
 
@@ -274,9 +272,9 @@ def trained(runs: pd.DataFrame, **configuration: Any) -> pd.DataFrame:
 
 
 def main_device(runs: pd.DataFrame) -> str | None:
-    """Return the device with most whole configurations of Q1(a), most of any, and most runs.
+    """Return the device with most whole configurations of Q1(a); where equal, with most of any.
 
-    Each counts where those before it are equal.
+    Where that is equal, too, it is the one with most seeds that all of its whole ones have.
     """
     keys = [*Q1A_KEYS, "model"]
     here = trained(runs)
@@ -284,12 +282,14 @@ def main_device(runs: pd.DataFrame) -> str | None:
         return None
     here = here.merge(published("q1a")[keys].drop_duplicates())
     whole = [not extent(run, PUBLISHED_EPOCHS[run["dataset"]]) for run in here.to_dict("records")]
-    found = here.assign(whole=whole).groupby(["device", *keys])["whole"].agg(["any", "size"])
-    counts = found.groupby("device").agg(
-        whole=("any", "sum"), begun=("any", "size"), runs=("size", "sum")
-    )
-    order = counts.sort_values(list(counts), kind="stable").index
-    return order[-1] if len(order) else None
+    here = here.assign(whole=whole, configuration=list(zip(*map(here.get, keys), strict=True)))
+    counts = {}
+    for device, some in here.groupby("device"):
+        by_seed = some[some["whole"]].groupby("seed")["configuration"]
+        most = some[some["whole"]]["configuration"].nunique()
+        begun = some["configuration"].nunique()
+        counts[device] = most, begun, (by_seed.nunique() == most).sum()
+    return max(sorted(counts, reverse=True), key=counts.__getitem__, default=None)
 
 
 def main_device_first(runs: pd.DataFrame) -> pd.DataFrame:

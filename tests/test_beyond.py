@@ -84,10 +84,16 @@ def test_spread_over_seeds(runs):
     one = runs[runs["template"] == "q1a"].iloc[:1]
     assert "No configuration" in beyond.seeds(one).data
     two = one.loc[one.index.repeat(2)].assign(seed=[0, 1], test_accuracy=[0.90, 0.92])
-    assert "1.41 points (pooled)" in beyond.seeds(two).data
+    assert "- digits, ResNet-18: 1.41 points (pooled over 1 conf" in beyond.seeds(two).data
     # Deviations of 1.41 and 0 points, of two and of three seeds: sqrt((2 * 1 + 0 * 2) / 3).
     other = one.loc[one.index.repeat(3)].assign(seed=[0, 1, 2], lr=0.5)
-    assert "0.82 points (pooled), 1.41 at most" in beyond.seeds(pd.concat([two, other])).data
+    both = pd.concat([two, other])
+    assert (
+        "0.82 points (pooled over 2 configurations, each on a device), 1.41 at most"
+        in beyond.seeds(both).data
+    )
+    deeper = beyond.seeds(pd.concat([two, other.assign(model="resnet50")])).data
+    assert "ResNet-18: 1.41 points" in deeper and "ResNet-50: 0.00 points" in deeper
     elsewhere = two.assign(device=["cpu", "cuda"])
     assert "No configuration" in beyond.seeds(elsewhere).data
 
@@ -107,14 +113,14 @@ def test_pairs_are_shown_each_time_that_they_were_run(runs):
     assert pairs["difference"].round(2).tolist() == [9, -0.1]
     assert pairs["beyond_chance"].tolist() == [1, 0]
     said = beyond.repeated_pairs_in_brief(pairs).data
-    assert "Of 1 pairs" in said and "every time in 0. In 1 it changes (1 of MNIST); in 1 of" in said
-    assert "and in none two show opposite ones" in said
+    assert "Of 1 pairs" in said and "every time in 0. In 1 it changes (1 of MNIST): in 1 of" in said
+    assert "in none two runs show such" in said
     opposed = beyond.repeated_pairs_in_brief(pairs.assign(beyond_chance=[1, -1])).data
-    assert "and in 1 two show opposite ones" in opposed
+    assert "in 1 two runs show such" in opposed
     table = beyond.repeated_pairs_table(pairs).data
     assert ">+9.00*<" in table and ">-0.10<" in table and ">CPU, seed 1<" in table
     alike = beyond.repeated_pairs(pd.concat([*sides[:3], sides[3].assign(test_accuracy=0.949)]))
-    assert "every time in 1. In 0 it changes;" in beyond.repeated_pairs_in_brief(alike).data
+    assert "every time in 1. In 0 it changes:" in beyond.repeated_pairs_in_brief(alike).data
     for too_few in (pd.concat(sides[:2]), pd.concat(sides[:3]), runs.iloc[:0]):
         none = beyond.repeated_pairs(too_few)
         assert "No pair" in beyond.repeated_pairs_in_brief(none).data

@@ -51,7 +51,7 @@ def test_the_fullest_run_is_shown_and_seeds_are_averaged(runs):
     table = runs(small, make(right=13_860, seed=0), make(right=13_720, seed=1))
     here = tables.fullest(table)
     assert sorted(here["seed"]) == [0, 1]
-    assert layouts.cell(table).startswith("98.50 (98.35–98.64); mean of 2 seeds [")  # Wilson's
+    assert layouts.cell(table).startswith("98.50 (98.28–98.69); mean of 2 seeds [")  # Wilson's
     third = runs(small, *[make(right=13_860 - 70 * seed, seed=seed) for seed in range(3)])
     assert layouts.cell(third).startswith("98.50 (97.26–99.74); mean of 3 seeds [")  # Student's
 
@@ -104,6 +104,28 @@ def test_the_best_is_of_the_published_protocol(runs):
     alone = headlines.q1a(table[table["input_size"] == 64]).data.partition("\n")[0]
     assert "99.93 (99.87–99.96) %" in alone and "batch 16 (input_size 64). Run with" in alone
     assert "0 of 16 configurations. The" in alone
+
+
+def test_what_verdicts_rest_on_is_said(runs):
+    cell = {"dataset": "mnist", "batch_size": 16}
+    assert "No configuration" in headlines.basis(runs(make(**cell))).data
+    unstated = make(epochs=5, environment={"amp_dtype": None, "device_name": "a CPU"}, **cell)
+    assert headlines.basis(runs(unstated)).data == (
+        "Verdicts on the accuracy of ResNets rest on 1 of 32 configurations on a CPU, with seed 0; "
+        "verdicts on their training time on 1 of 32 configurations on a CPU."
+    )
+    shared = {
+        "device": "cuda",
+        "device_name": "a GPU",
+        "device_shared": True,
+        "amp_dtype": "float16",
+    }
+    both = [make(epochs=5, seed=seed, environment=shared, **cell) for seed in (0, 1)]
+    said = headlines.basis(runs(*both)).data
+    assert "on a GPU (in float16), with seeds 0 and 1. No training in full has a time" in said
+    other = make(epochs=5, seed=2, environment=shared | {"device_name": "another"}, **cell)
+    said = headlines.basis(runs(*both, other)).data
+    assert "on a GPU, another (in float16), with seeds 0, 1 and 2. No" in said
 
 
 def test_where_some_configurations_have_more_seeds_the_best_of_those_is_named(runs):

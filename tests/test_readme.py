@@ -154,7 +154,8 @@ def test_accuracies_of_committed_runs_are_those_of_their_records():
     shown = {accuracy.split()[0] for *_, accuracy in lines}
     (text,) = re.findall(r"^- \*\*Q1\(a\)\*\*.*?^- \*\*Q2", README, re.MULTILINE | re.DOTALL)
     here = set(re.findall(r"\d\d\.\d\d", text))
-    told = tables.published("q1b").query("kernel == 'rbf'").groupby("dataset")["accuracy_pct"].max()
+    told = tables.published("q1b").groupby(["kernel", "dataset"])["accuracy_pct"].max()
+    told = [*told["rbf"], told["poly", "mnist"]]
     over_seeds = set(re.findall(r", best: (\d\d\.\d\d)", headlines.q1a(tables.load()).data))
     assert (printed := {f"{best:.2f}" for best in told}) <= here <= shown | printed | over_seeds
 
@@ -235,8 +236,8 @@ def test_the_verdicts_of_our_runs_are_those_of_the_claims():
     for name, beyond_chance in (("A1", 3), ("B3", 2)):
         assert f"behind in 3 ({beyond_chance} beyond chance)" in judged.loc[name, "says"]
         assert re.search(rf"behind (?:in|beyond chance in) {beyond_chance}\b", rows[name][2])
-    of_svms, behind = re.fullmatch(
-        r"(of .* behind), (\d+) of them ResNet-50; the best .* by half a point or more",
+    of_svms, behind = re.match(
+        r"(of .* behind), (\d+) of them ResNet-50 .*; the best .* by half a point or more$",
         rows["A6"][2],
     ).groups()
     says = judged.loc["A6", "says"]
@@ -247,9 +248,9 @@ def test_the_verdicts_of_our_runs_are_those_of_the_claims():
     falls = sources.ours(tables.load()).q1a.query("optimizer == 'adam'")
     falls = falls.pivot_table("wobble_pct", ["model", "dataset", "batch_size"], "lr")
     (little, most) = re.search(
-        r"at most ([\d.]+) point; .* up to ([\d.]+) points", rows["B2"][2]
+        r"at most ([\d.]+) points; .* up to ([\d.]+) points", rows["B2"][2]
     ).groups()
-    assert f"{(falls[1e-3] - falls[1e-4]).loc['resnet18'].abs().max():.1f}" == little
+    assert f"{(falls[1e-3] - falls[1e-4]).loc['resnet18'].abs().max():.2f}" == little
     assert f"{falls.max().max():.1f}" == most == f"{falls.loc['resnet50', 1e-3].max():.1f}"
 
 
@@ -288,8 +289,8 @@ def test_what_comes_out_again_is_measured():
     }
     pairs = beyond.repeated_pairs(runs)
     brief = beyond.repeated_pairs_in_brief(pairs).data
-    ((total, same, mnist, others),) = re.findall(
-        r"Of (\d+) pairs of settings, (\d+) have the same side ahead every time; "
+    ((same, total, mnist, others),) = re.findall(
+        r"(\d+) of (\d+) pairs of settings have the same side ahead every time; "
         r"(\d+) of the (\d+)",
         words,
     )
@@ -310,10 +311,14 @@ def test_the_best_resnets_are_measured():
         assert re.search(rf", best: [^:]*: \w+, ResNet-18, {setting} \(mean of 2 seeds\)", dataset)
         assert re.search(rf"by their mean: [^:]*: \w+, ResNet-18, {setting};", dataset)
     told = re.findall(r"the seeds tell (\d) of the (\d) others", finding)
-    assert (
-        "the seeds tell {} and {} of the {} other".format(*(n for n, _ in told), told[0][1])
-        in words
+    (mnist, others), (fashion, _) = told
+    assert f"only {mnist} (MNIST) and {fashion} (FashionMNIST) of the {others} other" in words
+    on_cpu, on_gpu = (
+        beyond.repeated_pairs(tables.load()).query("run == @run").set_index(["compared", "both"])
+        for run in ("CPU, seed 0", "GPU, seed 0")
     )
+    turned = "batch 16 over batch 32", "MNIST, ResNet-18, Adam, rate 0.001"  # of B3
+    assert on_cpu.loc[turned, "beyond_chance"] == 1 and on_gpu.loc[turned, "difference"] < 0
 
 
 def test_a_commit_is_checked_as_by_make_lint():

@@ -193,10 +193,30 @@ def test_tables_show_the_device_that_verdicts_rest_on(runs):
     assert "97.14 (" in shown  # of the CPU alone
     longer = table.assign(epochs=5)
     assert tables.main_device(longer[longer["optimizer"] == "adam"]) == "cpu"
+    assert tables.main_device(table.iloc[:0]) is None
     equal = runs(make(**whole), make(environment=gpu, **whole))
     again = runs(make(**whole), make(environment=gpu, **whole), make(seed=1, **whole))
     assert (tables.main_device(equal), tables.main_device(again)) == ("cuda", "cpu")
-    assert tables.main_device(table.iloc[:0]) is None
+    short = [make(seed=seed, **whole | {"epochs": 1}) for seed in range(1, 4)]
+    assert tables.main_device(runs(make(**whole), make(environment=gpu, **whole), *short)) == "cuda"
+
+
+def test_times_are_of_the_device_that_has_most_of_whole_trainings_beside_svms(runs):
+    gpu = {"device": "cuda", "device_name": "a GPU", "cpu": "of the GPU"}
+    cell = {"dataset": "mnist", "batch_size": 16, "epochs": 5}
+    on_gpu = [make(environment=gpu, seed=seed, **cell) for seed in (0, 1)]
+    on_cpu = make(environment={"cpu": "a CPU"}, **cell)
+
+    def timed(*made):
+        source = sources.ours(runs(*made))
+        assert source.q1a["device"].tolist() == ["cuda"]
+        return source.timed["device"].item()
+
+    assert timed(*on_gpu, on_cpu) == "cuda"
+    svm = make("q1b", dataset="mnist", environment={"cpu": "a CPU"})
+    assert timed(*on_gpu, on_cpu, svm) == "cpu"
+    shared = [make(environment=gpu | {"device_shared": True}, seed=s, **cell) for s in (0, 1)]
+    assert timed(*shared, on_cpu) == "cpu"
 
 
 def test_seeds_of_the_device_that_verdicts_rest_on_are_shown(runs):
