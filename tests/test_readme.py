@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from datetime import datetime
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from click.testing import CliRunner
 from distributed.cli import dask_scheduler, dask_worker
 from jupyter_book.cli import main as jupyter_book
 
-from mlops_lib import beyond, claims, cli, headlines, run, sources, suite, tables
+from mlops_lib import beyond, claims, cli, headlines, record, run, sources, suite, tables
 from mlops_lib.params import TEMPLATES
 from mlops_lib.record import BOOK, PROJECT
 
@@ -181,6 +182,18 @@ def test_what_is_said_of_a_gpu_is_measured():
         f"{(both['beyond_chance'] == 0).sum()} end within chance of each other, the GPU's from "
         f"{-lowest:.1f} point lower to {highest:.1f} higher" in words
     )
+
+
+def test_how_long_the_grid_took_on_a_gpu_is_recorded():
+    ((minutes, seconds),) = re.findall(
+        r"the 32 runs of Q1\(a\) took (\d) min (\d+) s on an H200", " ".join(README.split())
+    )
+    made = [record.read(path) for path in (BOOK / "runs/full/q1a").glob("*-cuda-*.json")]
+    begun = [datetime.fromisoformat(run.started_at).timestamp() for run in made]
+    ended = [start + run.duration_seconds for start, run in zip(begun, made, strict=True)]
+    assert len(made) == 32
+    start_of_the_runner = 60 * int(minutes) + int(seconds) - (max(ended) - min(begun))
+    assert 0 < start_of_the_runner < 30
 
 
 def test_accuracies_of_suite_quick_are_of_its_runs_and_have_their_interval():
