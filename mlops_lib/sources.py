@@ -16,7 +16,7 @@ from mlops_lib import record, stats, tables
 
 TEST_IMAGES = 14_000
 SOURCES = ("Report A", "Report B", "Our runs")
-CORRECT = ["seed", "correct", "confusion_matrix"]
+CORRECT = ["seed", "correct", "confusion_matrix"]  # of a run: which test images were right
 PAIR_KEYS = [
     "dataset", "model", "batch_size", "optimizer", "lr", "epochs", "train_images", "device",
 ]  # fmt: skip

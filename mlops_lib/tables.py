@@ -221,8 +221,8 @@ def accuracy_over_seeds(runs: pd.DataFrame) -> tuple[float, float, float]:
     With `SEEDS` or more Student's t, over the seeds; else Wilson's, as of one run of that accuracy.
     """
     if len(runs) < SEEDS:
-        first = runs.iloc[0][["confusion_matrix"]]
-        return accuracy_interval({**first, "test_accuracy": runs["test_accuracy"].mean()})
+        matrix, mean = runs["confusion_matrix"].iloc[0], runs["test_accuracy"].mean()
+        return accuracy_interval({"confusion_matrix": matrix, "test_accuracy": mean})
     mean, low, high = mean_interval(100 * runs["test_accuracy"])
     return mean, low, min(high, 100.0)
 

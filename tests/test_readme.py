@@ -33,6 +33,21 @@ CLICK = {
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 
 
+@pytest.fixture(scope="module")
+def runs():
+    return tables.load()
+
+
+@pytest.fixture(scope="module")
+def judged(runs):
+    return claims.judge(runs)
+
+
+@pytest.fixture(scope="module")
+def pairs(runs):
+    return beyond.repeated_pairs(runs)
+
+
 def table(heading):
     """Return the cells of a table's rows."""
     _, rows = README.split(f"| {heading} |")[0:2]
@@ -145,24 +160,23 @@ def test_it_asks_for_the_python_that_the_project_asks_for():
     assert PYPROJECT["project"]["requires-python"] == f">={version}"
 
 
-def test_accuracies_of_committed_runs_are_those_of_their_records():
+def test_accuracies_of_committed_runs_are_those_of_their_records(runs):
     lines = re.findall(r"^\| \[(.*)\]\((book/runs/.*)\.ipynb\) \| (.*) % \|$", README, re.MULTILINE)
     assert lines
-    runs = tables.load().set_index("page")
+    by_page = runs.set_index("page")
     for title, path, accuracy in lines:
-        run = runs.loc[path.removeprefix("book/runs/")]
+        run = by_page.loc[path.removeprefix("book/runs/")]
         assert (run["title"], tables.accuracy_text(run)) == (title, accuracy)
     shown = {accuracy.split()[0] for *_, accuracy in lines}
     (text,) = re.findall(r"^- \*\*Q1\(a\)\*\*.*?^- \*\*Q2", README, re.MULTILINE | re.DOTALL)
     here = set(re.findall(r"\d\d\.\d\d", text))
     told = tables.published("q1b").groupby(["kernel", "dataset"])["accuracy_pct"].max()
     told = [*told["rbf"], told["poly", "mnist"]]
-    over_seeds = set(re.findall(r", best: (\d\d\.\d\d)", headlines.q1a(tables.load()).data))
+    over_seeds = set(re.findall(r", best: (\d\d\.\d\d)", headlines.q1a(runs).data))
     assert (printed := {f"{best:.2f}" for best in told}) <= here <= shown | printed | over_seeds
 
 
-def test_what_is_said_of_a_gpu_is_measured():
-    runs = tables.load()
+def test_what_is_said_of_a_gpu_is_measured(runs):
     ratios = tables.gpu_ratios(sources.ours(runs).q2).groupby("input_size")["ratio"]
     ends = [
         f"{end:.0f}" for size in (28, 224) for end in ratios.get_group(size).agg(["min", "max"])
@@ -211,7 +225,7 @@ def interval(right):
     return tables.accuracy_text({"test_accuracy": right / 14_000, "confusion_matrix": matrix})
 
 
-def test_the_verdicts_counted_are_those_of_the_claims():
+def test_the_verdicts_counted_are_those_of_the_claims(judged):
     words = " ".join(README.split())
     (own,) = re.findall(
         r"Of the (\d+) published claims, (\d+) hold in the tables of the report that makes them, "
@@ -221,7 +235,6 @@ def test_the_verdicts_counted_are_those_of_the_claims():
     (ours,) = re.findall(
         r"Our runs judge all (\d+): (\d+) hold, (\d+) are mixed, (\d+) do(?:es)? not", words
     )
-    judged = claims.judge(tables.load())
     sides = (
         (own, len(claims.CLAIMS), judged[judged["source"] == "Report " + judged["id"].str[0]]),
         (ours, len(table("claim | | our runs | what they show")), of_our_runs(judged)),
@@ -237,8 +250,8 @@ def of_our_runs(judged):
     return judged[(judged["source"] == "Our runs") & (judged["verdict"] != "not measured")]
 
 
-def test_the_verdicts_of_our_runs_are_those_of_the_claims():
-    judged = of_our_runs(claims.judge(tables.load())).set_index("id")
+def test_the_verdicts_of_our_runs_are_those_of_the_claims(runs, judged):
+    judged = of_our_runs(judged).set_index("id")
     rows = {name: rest for name, *rest in table("claim | | our runs | what they show")}
     assert list(rows) == judged.index.tolist()
     for name, (text, verdict, shown) in rows.items():
@@ -258,7 +271,7 @@ def test_the_verdicts_of_our_runs_are_those_of_the_claims():
     assert sum(map(int, re.findall(r"(\d+) of \w+ with ResNet-50", says))) == int(behind)
     tops = re.findall(r"the best ResNet on \w+ \+(\d\.\d+) points from that SVM, beyond", says)
     assert len(tops) == 2 and min(map(float, tops)) >= 0.5
-    falls = sources.ours(tables.load()).q1a.query("optimizer == 'adam'")
+    falls = sources.ours(runs).q1a.query("optimizer == 'adam'")
     falls = falls.pivot_table("wobble_pct", ["model", "dataset", "batch_size"], "lr")
     (little, most) = re.search(
         r"at most ([\d.]+) points; .* up to ([\d.]+) points", rows["B2"][2]
@@ -267,8 +280,8 @@ def test_the_verdicts_of_our_runs_are_those_of_the_claims():
     assert f"{falls.max().max():.1f}" == most == f"{falls.loc['resnet50', 1e-3].max():.1f}"
 
 
-def test_where_pairs_of_a_claim_are_behind_is_measured():
-    whole = sources.whole(sources.ours(tables.load()).q1a)
+def test_where_pairs_of_a_claim_are_behind_is_measured(runs):
+    whole = sources.whole(sources.ours(runs).q1a)
     kept = ["dataset", "model", "lr", "optimizer", "batch_size"]
     behind = {}
     for setting, first, second in (("optimizer", "adam", "sgd"), ("batch_size", 16, 32)):
@@ -285,8 +298,8 @@ def test_where_pairs_of_a_claim_are_behind_is_measured():
     ]
 
 
-def test_what_comes_out_again_is_measured():
-    words, runs = " ".join(README.split()), tables.load()
+def test_what_comes_out_again_is_measured(runs, pairs):
+    words = " ".join(README.split())
     again = claims.by_repetition(runs)
     assert list(again.columns[1:]) == ["GPU, seed 0", "GPU, seed 1", "CPU, seed 0"]
     unlike = again[again.iloc[:, 1:].nunique(axis=1) > 1]
@@ -300,7 +313,6 @@ def test_what_comes_out_again_is_measured():
         "B2": ["holds", "holds", "does not hold"],
         "B3": ["mixed", "does not hold", "mixed"],
     }
-    pairs = beyond.repeated_pairs(runs)
     brief = beyond.repeated_pairs_in_brief(pairs).data
     ((same, total, mnist, others),) = re.findall(
         r"(\d+) of (\d+) pairs of settings have the same side ahead every time; "
@@ -313,8 +325,8 @@ def test_what_comes_out_again_is_measured():
     assert (deeper["difference"] > 0).sum() == 1  # "with one seed in one of them it was ahead"
 
 
-def test_the_best_resnets_are_measured():
-    words, finding = " ".join(README.split()), headlines.q1a(tables.load()).data
+def test_the_best_resnets_are_measured(runs, pairs):
+    words, finding = " ".join(README.split()), headlines.q1a(runs).data
     mnist, fashion = finding.split("\n")
     assert re.findall(r"within chance of it: (.*?)\. Of", mnist) == [
         "ResNet-18, Adam 0.001, batch 32"
@@ -327,7 +339,7 @@ def test_the_best_resnets_are_measured():
     (mnist, others), (fashion, _) = told
     assert f"only {mnist} (MNIST) and {fashion} (FashionMNIST) of the {others} other" in words
     on_cpu, on_gpu = (
-        beyond.repeated_pairs(tables.load()).query("run == @run").set_index(["compared", "both"])
+        pairs.query("run == @run").set_index(["compared", "both"])
         for run in ("CPU, seed 0", "GPU, seed 0")
     )
     turned = "batch 16 over batch 32", "MNIST, ResNet-18, Adam, rate 0.001"  # of B3
