@@ -10,10 +10,10 @@ import pandas as pd
 from IPython.display import HTML, Markdown
 
 from mlops_lib import checks, data, flops, layouts, plots, record, resnet, sources, stats, tables
+from mlops_lib.layouts import NOT_YET
 from mlops_lib.params import Q1a
 from mlops_lib.plots import Picture
 
-NOT_YET = "Not run yet."
 FAR = 1.0  # points between first epochs that are listed
 COMPARED: tuple[tuple[str, Any, Any], ...] = (  # setting, first, second: claims A1, A2, B3, A3
     ("optimizer", "adam", "sgd"),

@@ -10,10 +10,9 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import pandas as pd
-from IPython.display import Markdown
+from IPython.display import HTML, Markdown
 
 from mlops_lib import layouts, sources, stats
 from mlops_lib.checks import (
@@ -219,9 +218,9 @@ def by_repetition_in_brief(table: pd.DataFrame) -> Markdown:
     )
 
 
-def by_repetition_table(table: pd.DataFrame) -> Any:
+def by_repetition_table(table: pd.DataFrame) -> HTML | Markdown:
     """Lay out `by_repetition` as a page shows it."""
-    return Markdown("Not run yet.") if table.empty else layouts.page(table, wrap=True)
+    return Markdown(layouts.NOT_YET) if table.empty else layouts.page(table, wrap=True)
 
 
 def summary(judged: pd.DataFrame) -> pd.DataFrame:

@@ -42,6 +42,7 @@ RUN_PAGES = "runs/"  # where the book has them
 LINK = re.compile(rf"\[([^\]]+)\]\(({RUN_PAGES}[^()]+)\)")
 LINK_SIGN = "↗"
 NUMBER = re.compile("<td>(?=[^A-Za-z<]+</td>)")  # a cell without words
+NOT_YET = "Not run yet."  # in place of a table
 NOTHING = "–"  # in the other cells of a row that says `not run`
 
 

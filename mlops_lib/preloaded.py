@@ -26,7 +26,9 @@ watch.start()
 import atexit
 import gc
 
-gc.set_threshold(50_000, 20, 50)  # else it goes through all of this while it is imported
+from mlops_lib import record
+
+gc.set_threshold(*record.COLLECT_RARELY)  # else it goes through all of this while it is imported
 
 import ipykernel.debugger
 import ipykernel.kernelapp
@@ -38,7 +40,7 @@ import sklearn.model_selection
 import sklearn.svm
 import torchvision
 
-from mlops_lib import bench, flops, plots, record, resnet, svm, tables, train
+from mlops_lib import bench, flops, plots, resnet, svm, tables, train
 
 plots.search(
     [{"C": 1.0, "degree": None, "gamma": "scale", "val_accuracy": 0.5}]

@@ -36,6 +36,7 @@ MIME = "application/vnd.mlops-record+json"
 PROJECT = Path(__file__).resolve().parents[1]
 BOOK = PROJECT / "book"
 Template = Literal["q1a", "q1b", "q2"]
+COLLECT_RARELY = 50_000, 20, 50  # garbage: gc's thresholds
 MOST_SHOWN = 10  # items of a list, where a notebook shows a record
 PACKAGES = ("torch", "torchvision", "scikit-learn")
 RUNNER = "MLOPS_RUNNER"  # set where a runner on this machine writes the record
@@ -204,7 +205,7 @@ def _spare_kernel() -> None:
     kernel_app = getattr(sys.modules.get("ipykernel.kernelapp"), "IPKernelApp", None)
     if kernel_app is None or not kernel_app.initialized():
         return
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(*COLLECT_RARELY)
 
     def end() -> None:
         app = kernel_app.instance()

@@ -285,10 +285,10 @@ def main_device(runs: pd.DataFrame) -> str | None:
     here = here.assign(whole=whole, configuration=list(zip(*map(here.get, keys), strict=True)))
     counts = {}
     for device, some in here.groupby("device"):
-        by_seed = some[some["whole"]].groupby("seed")["configuration"]
-        most = some[some["whole"]]["configuration"].nunique()
-        begun = some["configuration"].nunique()
-        counts[device] = most, begun, (by_seed.nunique() == most).sum()
+        complete = some[some["whole"]]
+        most, begun = complete["configuration"].nunique(), some["configuration"].nunique()
+        by_seed = complete.groupby("seed")["configuration"].nunique()
+        counts[device] = most, begun, (by_seed == most).sum()
     return max(sorted(counts, reverse=True), key=counts.__getitem__, default=None)
 
 
