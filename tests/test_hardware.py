@@ -44,6 +44,9 @@ def test_the_seed_decides_the_next_random_numbers():
         ("off", True, True, True, 224, torch.float32),
         ("on", False, False, False, 28, torch.bfloat16),
         ("auto", False, True, True, 28, torch.float32),
+        ("auto", False, True, False, 28, torch.float32),
+        ("auto", False, False, True, 28, torch.bfloat16),
+        ("auto", False, False, False, 28, torch.float32),
         ("auto", False, True, False, 224, torch.bfloat16),
         ("auto", False, False, True, 224, torch.bfloat16),
         ("auto", False, False, False, 224, torch.float32),
@@ -53,6 +56,18 @@ def test_mixed_precision_is_used_where_it_gains(monkeypatch, amp, cuda, amx, avx
     able = {"amx_tile": amx, "avx512_bf16": avx}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
     assert hardware._amp_dtype(amp, cuda, size) == dtype
+
+
+@pytest.mark.parametrize(
+    ("vendor", "family", "slow"),
+    [("AuthenticAMD", 25, False), ("AuthenticAMD", 26, True), ("GenuineIntel", 26, False)],
+)
+def test_mkl_is_slow_on_amd_from_zen_5_on(monkeypatch, tmp_path, vendor, family, slow):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"vendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t\t: 17\n")
+    monkeypatch.setattr(hardware, "CPUINFO", cpuinfo)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    assert hardware.mkl_is_slow.__wrapped__() is slow
 
 
 @pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float16)])
