@@ -64,7 +64,8 @@ def test_a_training_that_was_repeated_is_shown(runs):
 
 
 def test_first_epochs_that_lie_apart_are_listed(runs):
-    one = runs[runs["template"] == "q1a"].iloc[:1].assign(device_name="a CPU", threads=2)
+    one = runs[runs["template"] == "q1a"].iloc[:1]
+    one = one.assign(device_name="a CPU", threads=2, amp_dtype="float32")
     assert "No training" in beyond.first_epochs(one).data
     begun = [[{"val_accuracy": share, "seconds": 1.0}] for share in (0.70, 0.80, 0.80, 0.795)]
     several = one.loc[one.index.repeat(4)].assign(
