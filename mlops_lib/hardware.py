@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 # Of glibc's malloc.h and Linux's mman.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX, NEVER, MADV_HUGEPAGE = -1, -3, -4, -1, 14
 HUGE_PAGE = 2**21
-ZEN5_FAMILY = 26  # of processors, as AMD counts them
 BLOCK_BYTES, HEAP_BLOCKS = 2**29, 8  # of address space: it takes no memory until it is used
 
 CPUINFO = Path("/proc/cpuinfo")
 MAPS = Path("/proc/self/maps")
+ZEN5_FAMILY = 26  # of processors, as AMD counts them
 AMX_GAINS_FROM_PIXELS = 64  # smaller images gain nothing from bf16 on a CPU with AMX
 
 
@@ -113,9 +113,14 @@ class Place:
 
 def cpu_name() -> str:
     """Return the processor's name as the system gives it."""
-    lines = CPUINFO.read_text().splitlines() if CPUINFO.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _cpuinfo(name: str) -> str:
+    """Return what Linux says of the first processor under `name`; nothing where it doesn't."""
+    text = CPUINFO.read_text() if CPUINFO.exists() else ""
+    found = re.search(rf"^{name}\s*:(.*)$", text, re.MULTILINE)
+    return found[1].strip() if found else ""
 
 
 @cache
@@ -128,12 +133,10 @@ def mkl_is_slow() -> bool:
     """
     import torch
 
-    text = CPUINFO.read_text() if CPUINFO.exists() else ""
-    family = re.search(r"^cpu family\s*: (\d+)$", text, re.MULTILINE)
-    if "AuthenticAMD" not in text or not family or int(family[1]) < ZEN5_FAMILY:
-        return False
+    amd = _cpuinfo("vendor_id") == "AuthenticAMD"
     wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    return wide and torch.backends.mkldnn.is_available()
+    new = amd and wide and int(_cpuinfo("cpu family")) >= ZEN5_FAMILY
+    return new and torch.backends.mkldnn.is_available()
 
 
 def cores() -> list[int]:
