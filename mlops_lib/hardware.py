@@ -135,7 +135,7 @@ def mkl_is_slow() -> bool:
 
     amd = _cpuinfo("vendor_id") == "AuthenticAMD"
     wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    new = amd and wide and int(_cpuinfo("cpu family")) >= ZEN5_FAMILY
+    new = amd and wide and int(_cpuinfo("cpu family") or 0) >= ZEN5_FAMILY
     return new and torch.backends.mkldnn.is_available()
 
 

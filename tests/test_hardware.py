@@ -60,7 +60,12 @@ def test_mixed_precision_is_used_where_it_gains(monkeypatch, amp, cuda, amx, avx
 
 @pytest.mark.parametrize(
     ("vendor", "family", "slow"),
-    [("AuthenticAMD", 25, False), ("AuthenticAMD", 26, True), ("GenuineIntel", 26, False)],
+    [
+        ("AuthenticAMD", 25, False),
+        ("AuthenticAMD", 26, True),
+        ("AuthenticAMD", "", False),
+        ("GenuineIntel", 26, False),
+    ],
 )
 def test_mkl_is_slow_on_amd_from_zen_5_on(monkeypatch, tmp_path, vendor, family, slow):
     cpuinfo = tmp_path / "cpuinfo"
