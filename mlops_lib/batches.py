@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from mlops_lib.hardware import cores
+from mlops_lib.machine import cores
 from mlops_lib.params import Q1a
 
 LOADERS = 4  # processes that bring images to a GPU, where there are cores for them

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mlops_lib.hardware import Place
+from mlops_lib.hardware import Device
 
 PEAK_SIZE = {"cpu": 2048, "cuda": 8192}  # rows and columns of the matrices multiplied
 
@@ -25,7 +25,9 @@ class Timing:
         return statistics.median(self.seconds)
 
 
-def measure(work: Callable[[], object], place: Place, repeats: int = 10, warmup: int = 3) -> Timing:
+def measure(
+    work: Callable[[], object], place: Device, repeats: int = 10, warmup: int = 3
+) -> Timing:
     """Time `work` on a device `repeats` times, after `warmup` calls that don't count."""
     for _ in range(warmup):
         work()
@@ -39,7 +41,7 @@ def measure(work: Callable[[], object], place: Place, repeats: int = 10, warmup:
     return Timing(tuple(seconds))
 
 
-def matmul_peak(place: Place, size: int | None = None) -> float:
+def matmul_peak(place: Device, size: int | None = None) -> float:
     """Measure the device's peak: FLOP/s of a product of two square matrices in its precision.
 
     A multiply-add counts as two, as vendors count.

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Hand out a file that takes the place of `path` when it is written: whole, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_prefix(path), delete=False) as file:
@@ -29,21 +29,21 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain containers, `whole`; tensors that share memory, once.
+    """Write tensors and plain containers, `atomic_write`; tensors that share memory, once.
 
     Where the disk refuses, this is said and work goes on: a checkpoint is a convenience.
     """
     import torch
 
     try:
-        with whole(path) as file:
+        with atomic_write(path) as file:
             torch.save(content, file)
     except (OSError, RuntimeError) as error:  # torch puts its own before the disk's
         reason = first_line(error.__context__ or error)
         print(f"the checkpoint {path.name} can't be written: {reason}", flush=True)
 
 
-def load(path: Path) -> dict[str, Any] | None:
+def read(path: Path) -> dict[str, Any] | None:
     """Return what `save` wrote, tensors on the CPU; None, and a sentence, where it is damaged.
 
     Nothing but tensors and plain containers is taken. None, without a word, if there is no file.
@@ -75,7 +75,7 @@ def remove(path: Path) -> None:
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove what `whole` left beside a file when it was killed; nobody may be at it now."""
+    """Remove what `atomic_write` left beside a file when it was killed; nobody may be at it now."""
     for unfinished in path.parent.glob(f"{_prefix(path)}*"):
         unfinished.unlink(missing_ok=True)
 

@@ -48,10 +48,10 @@ def _finite(_: click.Context, option: click.Parameter, value: float | None) -> f
 
 def _slots(suite: str):
     """Return all runs of SUITE, also those that are not possible here."""
-    from mlops_lib import run
-    from mlops_lib import suite as suites
+    from mlops_lib.runner import execute as run
+    from mlops_lib.runner import suite as suites
 
-    return run.slots(suite, suites.load(suite, anywhere=True))
+    return run.slots(suite, suites.read(suite, anywhere=True))
 
 
 def _listed(suite: str):
@@ -98,9 +98,9 @@ def run(suite: str, **options) -> None:
     """Execute the runs of SUITE (a name in params/, or a YAML file) that are not recorded yet."""
     from rich.console import Console
 
-    from mlops_lib import grid
-    from mlops_lib import run as runner
-    from mlops_lib.console import RunDisplay, plan
+    from mlops_lib.runner import execute as runner
+    from mlops_lib.runner import grid
+    from mlops_lib.runner.display import RunDisplay, plan
 
     # Elsewhere runs may have what they need; and who names a run hears what it needs.
     anywhere = options["scheduler"] is not None or bool(options["only"])
@@ -126,7 +126,7 @@ def run(suite: str, **options) -> None:
     if options["dry_run"]:
         click.echo("\n".join(plan(slots, statuses, again, options["jobs"])))
         return
-    runner.check((slot.run for slot in waiting), here=options["scheduler"] is None)
+    runner.require_all((slot.run for slot in waiting), here=options["scheduler"] is None)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing is left behind
     console = Console()
     with RunDisplay(len(waiting), console) as display:
@@ -161,7 +161,7 @@ def run(suite: str, **options) -> None:
 def status(suite: str) -> None:
     """List the runs of SUITE: done, stale (the template has changed since), failed, missing, or
     damaged (the record can't be read)."""
-    from mlops_lib import again
+    from mlops_lib.runner import repeat as again
 
     slots, others = _listed(suite)
     for slot in slots:
@@ -179,8 +179,9 @@ def status(suite: str) -> None:
               help="Print it to a PDF file instead (needs Chromium).")  # fmt: skip
 def report(suite: str | None, pdf: Path | None) -> None:
     """Build the book from the records that are there; end with the path of its first page."""
-    from mlops_lib import book, tables
-    from mlops_lib.console import result_line
+    from mlops_lib import tables
+    from mlops_lib.publish import build as book
+    from mlops_lib.runner.display import result_line
 
     slots, others = _listed(suite) if suite else ([], 0)
     if pdf:
@@ -210,7 +211,7 @@ def compare(first: Path, second: Path, page: Path | None) -> None:
         table = tables.compare(*runs)
         click.echo("the runs do not differ" if table.empty else table.to_string())
         return
-    from mlops_lib import comparison
+    from mlops_lib.publish import comparison
 
     if page.exists() and not page.is_file():  # a pipe, a terminal
         page.write_text(comparison.page(*runs), encoding="utf-8")
@@ -223,7 +224,7 @@ def compare(first: Path, second: Path, page: Path | None) -> None:
 @click.argument("target")
 def export(target: str) -> None:
     """Write all recorded runs to TARGET: a .csv or .parquet file, or the URI of an MLflow store."""
-    from mlops_lib import export as exports
+    from mlops_lib.publish import export as exports
 
     click.echo(f"{exports.export(target)} runs written to {target}")
 

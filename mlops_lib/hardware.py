@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import platform
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlops_lib import machine
 from mlops_lib.params import ParameterError
 
 if TYPE_CHECKING:
@@ -26,12 +23,11 @@ BLOCK_BYTES, HEAP_BLOCKS = 2**29, 8  # of address space: it takes no memory unti
 
 CPUINFO = Path("/proc/cpuinfo")
 MAPS = Path("/proc/self/maps")
-ZEN5_FAMILY = 26  # of processors, as AMD counts them
 AMX_GAINS_FROM_PIXELS = 64  # smaller images gain nothing from bf16 on a CPU with AMX
 
 
 @dataclass(frozen=True)
-class Place:
+class Device:
     """A device and the precision in which autocast computes there; float32: no autocast."""
 
     device: torch.device
@@ -104,81 +100,14 @@ class Place:
         cuda = self.device.type == "cuda"
         return {
             "device": self.device.type,
-            "device_name": torch.cuda.get_device_name(self.device) if cuda else cpu_name(),
+            "device_name": torch.cuda.get_device_name(self.device) if cuda else machine.cpu_name(),
             "threads": torch.get_num_threads(),
             "amp_dtype": str(self.amp_dtype).removeprefix("torch."),
             "allocator": self.allocator,
         }
 
 
-def cpu_name() -> str:
-    """Return the processor's name as the system gives it."""
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
-
-
-def _cpuinfo(name: str) -> str:
-    """Return what Linux says of the first processor under `name`; nothing where it doesn't."""
-    text = CPUINFO.read_text() if CPUINFO.exists() else ""
-    found = re.search(rf"^{name}\s*:(.*)$", text, re.MULTILINE)
-    return found[1].strip() if found else ""
-
-
-@cache
-def mkl_is_slow() -> bool:
-    """Say whether MKL, which multiplies PyTorch's float32 matrices, may be half as fast as oneDNN.
-
-    So it is on AMD's processors that add and multiply at the full width of AVX-512 (from Zen 5
-    on): MKL has kernels of half that width for them. On those with units of half the width
-    (Zen 4) a step takes some per cent less with MKL.
-    """
-    import torch
-
-    amd = _cpuinfo("vendor_id") == "AuthenticAMD"
-    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    new = amd and wide and int(_cpuinfo("cpu family") or 0) >= ZEN5_FAMILY
-    return new and torch.backends.mkldnn.is_available()
-
-
-def cores() -> list[int]:
-    """Return the numbers of the processor cores that this process may use.
-
-    As many as its container has time for, where that is fewer.
-    """
-    import joblib
-
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))[: joblib.cpu_count()]
-    return list(range(joblib.cpu_count()))
-
-
-def is_rationed() -> bool:
-    """Say whether this process may use more cores than it has time for, as in a container."""
-    return hasattr(os, "sched_getaffinity") and len(cores()) < len(os.sched_getaffinity(0))
-
-
-def threads() -> int:
-    """Return how many threads this process is to use: one a core, at most OMP_NUM_THREADS."""
-    most = os.environ.get("OMP_NUM_THREADS", "")
-    return min(len(cores()), int(most)) if most.isdecimal() and int(most) else len(cores())
-
-
-def cuda_count() -> int:
-    """Ask NVIDIA's driver how many devices it finds; takes milliseconds, needs no torch."""
-    try:
-        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-        count = ctypes.c_int(0)
-        found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
-    except (OSError, AttributeError):
-        return 0
-    return count.value if found else 0
-
-
-def cuda_is_present() -> bool:
-    """Say whether there is a CUDA device."""
-    return cuda_count() > 0
-
-
-def prepare(device: str = "auto", amp: str = "auto", input_size: int = 28, seed: int = 0) -> Place:
+def prepare(device: str = "auto", amp: str = "auto", input_size: int = 28, seed: int = 0) -> Device:
     """Choose device and precision, and seed torch's generators.
 
     `amp="auto"` is mixed precision on CUDA, and on a CPU that computes in bf16 where that gains:
@@ -186,7 +115,7 @@ def prepare(device: str = "auto", amp: str = "auto", input_size: int = 28, seed:
     gradient scaler) is for CUDA devices without bfloat16.
     Raises ParameterError where CUDA is asked for and absent.
     """
-    check(device)
+    require(device)
     import torch
 
     cuda = device != "cpu" and torch.cuda.is_available()
@@ -198,10 +127,10 @@ def prepare(device: str = "auto", amp: str = "auto", input_size: int = 28, seed:
     allocator = "glibc, freed memory kept on huge pages" if keep_memory() else "default"
     torch.backends.cudnn.allow_tf32 = False  # float32 is float32, in convolutions as in products
     # Set even where they are as many: MKL then rounds as where a runner sets them.
-    torch.set_num_threads(min(torch.get_num_threads(), len(cores())))
+    torch.set_num_threads(min(torch.get_num_threads(), len(machine.cores())))
     torch.manual_seed(seed)
     where = torch.device("cuda" if cuda else "cpu")
-    return Place(where, _amp_dtype(amp, cuda, input_size), allocator)
+    return Device(where, _amp_dtype(amp, cuda, input_size), allocator)
 
 
 def keep_memory() -> bool:
@@ -246,9 +175,9 @@ def _heap() -> tuple[int, int]:
     return start, int(places[-1].split("-")[1], 16) - start
 
 
-def check(device: str) -> None:
+def require(device: str) -> None:
     """Raise ParameterError where CUDA is asked for and absent."""
-    if device == "cuda" and not cuda_is_present():
+    if device == "cuda" and not machine.cuda_is_present():
         raise ParameterError(
             "device='cuda' is not allowed: this machine has no CUDA device; use 'auto' or 'cpu'"
         )

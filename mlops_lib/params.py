@@ -174,7 +174,7 @@ class Q2(Q1a):
 TEMPLATES: dict[str, type[Parameters]] = {"q1a": Q1a, "q1b": Q1b, "q2": Q2}
 
 
-def shown(value: Any) -> str:
+def shorten(value: Any) -> str:
     """Return how a message shows a value: on one line, about 100 characters, whatever it is."""
     short = reprlib.Repr()
     short.maxlevel, short.maxstring, short.maxother = 2, 100, 100
@@ -197,11 +197,11 @@ def first_problem(error: ValidationError, *place: str) -> str:
     """Say which value in a file is the first that should not be there, and what is allowed."""
     problem = error.errors()[0]
     key = ".".join(map(str, [*place, *problem["loc"]])) or "the file"
-    key = key if key.isprintable() and len(key) <= 100 else shown(key)
+    key = key if key.isprintable() and len(key) <= 100 else shorten(key)
     if problem["type"] == "missing":  # its input is all that is there instead
         return f"{key} is missing"
     said = problem["msg"].removeprefix("Value error, ")
-    return f"{key}={shown(problem['input'])} is not allowed: {said}"
+    return f"{key}={shorten(problem['input'])} is not allowed: {said}"
 
 
 def _sentence(cls: type[Parameters], error: ValidationError) -> str:
@@ -215,9 +215,9 @@ def _reason(cls: type[Parameters], problem: ErrorDetails) -> str:
     name, value = str(problem["loc"][0]), problem["input"]
     if problem["type"] == "extra_forbidden":
         valid = list(cls.model_fields)
-        title = name if name.isidentifier() and len(name) <= 100 else shown(name)
+        title = name if name.isidentifier() and len(name) <= 100 else shorten(name)
         return (
-            f"{title}={shown(value)}: {cls.__name__.lower()} has no parameter {shown(name)}, "
+            f"{title}={shorten(value)}: {cls.__name__.lower()} has no parameter {shorten(name)}, "
             f"only {', '.join(valid)}{nearest(name, valid)}"
         )
     said = problem["msg"].removeprefix("Value error, ")
@@ -225,7 +225,7 @@ def _reason(cls: type[Parameters], problem: ErrorDetails) -> str:
     if problem["type"] != "literal_error":  # that names all there are
         said += f" ({allowed(cls.model_json_schema()['properties'][name])})"
     options = [str(option) for option in get_args(cls.model_fields[name].annotation)]
-    return f"{name}={shown(value)} is not allowed: {said}{nearest(value, options)}"
+    return f"{name}={shorten(value)} is not allowed: {said}{nearest(value, options)}"
 
 
 def allowed(schema: dict[str, Any]) -> str:
@@ -251,7 +251,7 @@ def _range(schema: dict[str, Any]) -> str:
     return " ".join([schema["type"], *bounds])
 
 
-def changed(template: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def non_default_settings(template: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of a run's parameters that are not their template's defaults."""
     defaults = TEMPLATES[template]().model_dump(mode="json")
     return {

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 
-from mlops_lib.layouts import MEASURED, MEASURED_ON_LESS
+from mlops_lib.study.layouts import MEASURED, MEASURED_ON_LESS
 
 sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
 plt.rcParams.update({"figure.dpi": 80, "figure.subplot.wspace": 0.3})

@@ -28,13 +28,11 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mlops_lib import checkpoint, data, hardware, svm
+from mlops_lib import checkpoint, data, hardware, machine, paths, svm
 from mlops_lib.params import TEMPLATES, Parameters, UserError, first_problem
 from mlops_lib.schema import RESULTS, Machine
 
 MIME = "application/vnd.mlops-record+json"
-PROJECT = Path(__file__).resolve().parents[1]
-BOOK = PROJECT / "book"
 Template = Literal["q1a", "q1b", "q2"]
 COLLECT_RARELY = 50_000, 20, 50  # garbage: gc's thresholds
 MOST_SHOWN = 10  # items of a list, where a notebook shows a record
@@ -42,9 +40,6 @@ PACKAGES = ("torch", "torchvision", "scikit-learn")
 RUNNER = "MLOPS_RUNNER"  # set where a runner on this machine writes the record
 WRITTEN = (":!book/runs", ":!book/benchmarks.json")  # by runs and benchmarks: no code
 GPU_SHARED = "MLOPS_GPU_SHARED"  # set where its other runs may use the same GPU
-for _name in ("MLOPS_CHECKPOINTS", "MLOPS_DATA"):  # once and for all: kernels work elsewhere
-    if _folder := os.environ.get(_name):
-        os.environ[_name] = os.path.abspath(_folder)
 
 
 class RecordError(UserError):
@@ -90,7 +85,7 @@ class Record(BaseModel):
 
 def template_path(template: str) -> Path:
     """Return the path of a template of this project."""
-    return BOOK / f"{template}.ipynb"
+    return paths.BOOK / f"{template}.ipynb"
 
 
 def key(parameters: Parameters, template: str) -> str:
@@ -171,7 +166,7 @@ class Begun:
 
 def checkpoint_path(key: str) -> Path:
     """Return where the run of this key keeps its checkpoint."""
-    return Path(os.environ.get("MLOPS_CHECKPOINTS") or PROJECT / ".checkpoints") / f"{key}.pt"
+    return paths.checkpoints() / f"{key}.pt"
 
 
 def begin(template: Template, namespace: dict[str, Any]) -> Begun:
@@ -180,19 +175,19 @@ def begin(template: Template, namespace: dict[str, Any]) -> Begun:
     Raises ParameterError, before any work, where a value is not allowed.
     """
     parameters = TEMPLATES[template].from_notebook(namespace)
-    check(parameters)
+    require(parameters)
     commit()  # as it is before the work
     _spare_kernel()
     started_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return Begun(template, parameters, key(parameters, template), started_at, time.perf_counter())
 
 
-def check(parameters: Parameters, here: bool = True) -> None:
+def require(parameters: Parameters, here: bool = True) -> None:
     """Raise ParameterError where a run needs what its dataset lacks or, if `here`, this machine."""
-    data.check(getattr(parameters, "dataset", ""), getattr(parameters, "train_size", None))
+    data.require_size(getattr(parameters, "dataset", ""), getattr(parameters, "train_size", None))
     if here:
-        hardware.check(getattr(parameters, "device", "cpu"))
-        svm.check(getattr(parameters, "backend", "auto"))
+        hardware.require(getattr(parameters, "device", "cpu"))
+        svm.require(getattr(parameters, "backend", "auto"))
 
 
 def _spare_kernel() -> None:
@@ -227,10 +222,10 @@ def environment(
     """Return where a run ran: device, processor, precision, memory, versions, commit."""
     return {
         "device": device,
-        "device_name": device_name or hardware.cpu_name(),
-        "cpu": hardware.cpu_name(),
-        "cores": len(hardware.cores()),
-        "threads": threads or hardware.threads(),
+        "device_name": device_name or machine.cpu_name(),
+        "cpu": machine.cpu_name(),
+        "cores": len(machine.cores()),
+        "threads": threads or machine.threads(),
         "amp_dtype": amp_dtype,
         "allocator": allocator,
         "python": platform.python_version(),
@@ -256,7 +251,7 @@ def commit() -> str | None:
         tracked, head, changes = (
             subprocess.run(
                 ["git", "--no-optional-locks", *words],
-                cwd=PROJECT, capture_output=True, text=True, timeout=10,
+                cwd=paths.PROJECT, capture_output=True, text=True, timeout=10,
             ).stdout.strip()
             for words in commands
         )  # fmt: skip
@@ -369,7 +364,7 @@ def write(record: Record, path: Path) -> None:
 
 def write_text(text: str, path: Path) -> None:
     """Write a file by an atomic rename: it is whole, or it is not there."""
-    with checkpoint.whole(path) as file:
+    with checkpoint.atomic_write(path) as file:
         file.write(text.encode())
 
 

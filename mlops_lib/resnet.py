@@ -22,7 +22,6 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from mlops_lib import checkpoint
-from mlops_lib.hardware import mkl_is_slow
 from mlops_lib.params import Model
 
 SMALL_MAP = 4  # output positions up to which products of pixels and taps are faster on a CPU
@@ -161,7 +160,6 @@ class LiveConv2d(_CutConv2d):
         self.is_linear = self.positions == 1 and not any(self.padding)
         self.is_pointwise = one_tap and not any(self.padding)
         self.products = products
-        self.by_onednn = products and mkl_is_slow()
 
     def _cut(self, full: torch.Tensor) -> torch.Tensor:
         live = full[:, :, self.rows.span, self.columns.span]
@@ -186,8 +184,6 @@ class LiveConv2d(_CutConv2d):
     def _of_one_position(self, patch: torch.Tensor) -> torch.Tensor:
         """Map the only patch of each image, (N, kh kw C_in) → (N, C_out)."""
         kernel = self.weight.flatten(1)
-        if self.by_onednn and patch.dtype == torch.float32:
-            return _Product.apply(patch, kernel)
         if patch.is_cuda:
             return F.linear(patch, kernel)
         # Few rows: MKL reads the kernel as it is stored this way, not in F.linear's.
@@ -196,8 +192,6 @@ class LiveConv2d(_CutConv2d):
     def _of_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
         """Map every pixel by itself, (N, h, w, C_in) → (N, h, w, C_out)."""
         kernel = self.weight.flatten(1)  # all of it: a part's gradient would be padded with zeros
-        if self.by_onednn and pixels.dtype == torch.float32:
-            return _Product.apply(pixels.flatten(0, 2), kernel).unflatten(0, pixels.shape[:3])
         return F.linear(pixels, kernel)
 
 
@@ -242,7 +236,7 @@ class _JoinedBatchNorm2d(_BatchNorm2d):
     def forward(
         self, x: torch.Tensor, plus: torch.Tensor | None = None, relu: bool = False
     ) -> torch.Tensor:
-        from mlops_lib import normalise
+        from mlops_lib.fast import normalise
 
         if self.training and x.numel() <= normalise.MOST_ROWS * x.size(1):
             return normalise.normalise(x, self, plus, relu)
@@ -346,23 +340,6 @@ def _by_tap(rows: torch.Tensor, n: int, plan: Plan) -> Iterator[torch.Tensor]:
         yield part.view(taps, -1, rows.size(1) // n)
 
 
-class _Product(torch.autograd.Function):
-    """x (n, c_in) and weight (c_out, c_in) → x weightᵀ (n, c_out), by oneDNN; float32."""
-
-    @staticmethod
-    def forward(ctx, x, weight):
-        x = x.contiguous()  # with gaps between rows, oneDNN takes its slow reference code
-        ctx.save_for_backward(x, weight)
-        return _onednn(x, weight)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad):
-        x, weight = ctx.saved_tensors
-        grad = grad.contiguous()
-        return _onednn(grad, weight.t()), _onednn(grad.t(), x.t())
-
-
 class _FewPixels(torch.autograd.Function):
     """A convolution in bfloat16: x (N, C_in, H, W), weight (C_out, kh, kw, C_in).
 
@@ -400,11 +377,6 @@ def _patches(x: torch.Tensor, size, stride, padding) -> torch.Tensor:
 def _kernel(weight: torch.Tensor) -> torch.Tensor:
     """Turn (C_out, kh, kw, C_in) into (C_out, C_in, kh, kw), channels last in memory."""
     return weight.permute(0, 3, 1, 2)
-
-
-def _onednn(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Return a bᵀ, (m, n), of a (m, k) and b (n, k)."""
-    return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
 
 
 def _positions(maps: torch.Tensor) -> torch.Tensor:
@@ -478,7 +450,7 @@ def lighten(network: nn.Module) -> None:
 def triton_runs(device: torch.device) -> bool:
     """Say whether a kernel in Triton can be compiled and run; that takes a C compiler, too."""
     try:
-        from mlops_lib import normalise
+        from mlops_lib.fast import normalise
 
         norm = nn.BatchNorm2d(16, device=device)
         normalise.normalise(torch.zeros(2, 16, 1, 1, device=device), norm)

@@ -23,7 +23,7 @@ import joblib
 import numpy as np
 
 from mlops_lib import checkpoint as checkpoints
-from mlops_lib import hardware
+from mlops_lib import machine
 from mlops_lib.params import ParameterError
 from mlops_lib.progress import bar
 
@@ -126,7 +126,7 @@ def _squares(rows: np.ndarray) -> np.ndarray:
     return np.einsum("nd,nd->n", rows, rows)
 
 
-def check(backend: str) -> None:
+def require(backend: str) -> None:
     """Raise ParameterError where the extension is asked for and absent."""
     if backend == "intelex" and choose_backend("auto") != "intelex":
         raise ParameterError(
@@ -151,7 +151,7 @@ def classifier(backend: str) -> Callable[..., Any]:
     if choose_backend(backend) == "intelex":
         from sklearnex.svm import SVC
 
-        return functools.partial(SVC, n_jobs=max(2, hardware.threads()))
+        return functools.partial(SVC, n_jobs=max(2, machine.threads()))
     from sklearn.svm import SVC
 
     return SVC
@@ -183,7 +183,7 @@ def fit(
     for name, number in (("C", C), ("degree", degree), ("gamma", gamma)):
         if not isinstance(number, str) and not number > 0:
             raise ValueError(f"{name}={number!r} is not allowed: use a number above 0")
-    check(backend)
+    require(backend)
     estimator = classifier(backend)(kernel=kernel, C=C, degree=degree, gamma=gamma, cache_size=1000)
     return BlockSVC(estimator.fit(features, labels), kernel, degree)
 
@@ -257,7 +257,7 @@ def _try(
 
 def _resume(checkpoint: Path | None, grid: Sequence[dict], by: dict[str, str]) -> list[dict]:
     """Return the rows of an interrupted search, if made `by` the same and for the same grid."""
-    content = (checkpoints.load(checkpoint) if checkpoint else None) or {}
+    content = (checkpoints.read(checkpoint) if checkpoint else None) or {}
     rows = content.get("rows", [])
     tried = [{name: row.get(name) for name in grid[0]} for row in rows]
     if content.get("by") != by or tried != list(grid[: len(rows)]):
@@ -274,7 +274,7 @@ def _made_by(backend: str, *images: tuple[np.ndarray, np.ndarray]) -> dict[str, 
     extension = choose_backend(backend) == "intelex"
     packages = ("scikit-learn", *["scikit-learn-intelex"] * extension)
     versions = {name: version(name) for name in packages}
-    where = {"cpu": hardware.cpu_name(), "threads": str(hardware.threads())}
+    where = {"cpu": machine.cpu_name(), "threads": str(machine.threads())}
     return versions | where | {"code": CODE, "images": joblib.hash(images)}
 
 

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlops_lib import record
+from mlops_lib import paths, record
 from mlops_lib.record import Record
 from mlops_lib.stats import mean_interval, wilson
 
-RUNS = record.BOOK / "runs"
-PUBLISHED = record.BOOK / "published"
 NOT_RUN = "not run"
 NOT_STATED = "not stated"
 ALONE = 0.8  # of the processor time that its threads could get, what a run alone gets at least
@@ -77,7 +75,7 @@ def records(folder: Path | None = None) -> dict[Path, Record]:
 def sound_and_damaged(folder: Path | None = None) -> tuple[dict[Path, Record], dict[Path, str]]:
     """Return the records below a folder by their paths, and what is wrong with the other files."""
     found, damaged = {}, {}
-    for path in sorted((folder or RUNS).glob("*/*/*.json")):
+    for path in sorted((folder or paths.runs()).glob("*/*/*.json")):
         try:
             found[path] = record.read(path)
         except record.RecordError as error:
@@ -85,9 +83,9 @@ def sound_and_damaged(folder: Path | None = None) -> tuple[dict[Path, Record], d
     return found, damaged
 
 
-def load(folder: Path | None = None) -> pd.DataFrame:
+def all_runs(folder: Path | None = None) -> pd.DataFrame:
     """Return a row for every record below a folder, parameters and results as columns."""
-    folder = folder or RUNS
+    folder = folder or paths.runs()
     rows = [_row(run, path, folder) for path, run in records(folder).items()]
     return pd.DataFrame(rows, columns=None if rows else ["template", "suite", "page"])
 
@@ -199,7 +197,7 @@ def searches(runs: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 def published(question: str) -> pd.DataFrame:
     """Return a published table (`q1a`, `q1b`, `q2`) as it was printed, both reports together."""
-    return pd.read_csv(PUBLISHED / f"{question}.csv")
+    return pd.read_csv(paths.PUBLISHED / f"{question}.csv")
 
 
 def images_right(run: Any) -> tuple[int, int]:

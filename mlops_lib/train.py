@@ -26,17 +26,18 @@ from torch import nn
 
 from mlops_lib import checkpoint as checkpoints
 from mlops_lib import resnet
-from mlops_lib.adam import LeanAdam
 from mlops_lib.batches import Batch, Resident
-from mlops_lib.hardware import Place
+from mlops_lib.fast.adam import LeanAdam
+from mlops_lib.hardware import Device
 from mlops_lib.params import Optimizer
 from mlops_lib.progress import bar
 
 EVALUATION_PIXELS = 500 * 28**2  # of a batch: large maps take memory
 FITTED: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # networks that `fit` has trained
 # What a training's bits depend on.
-PARTS = ("hardware", "resnet", "normalise", "batches", "adam", "train")
-CODE = joblib.hash([Path(__file__).with_name(f"{name}.py").read_text("utf-8") for name in PARTS])
+HERE = Path(__file__).parent
+PARTS = [HERE / f"{name}.py" for name in ("hardware", "resnet", "batches", "train")]
+CODE = joblib.hash([path.read_text("utf-8") for path in [*PARTS, *sorted(HERE.glob("fast/*.py"))]])
 EAGER_STEPS = 3  # before a CUDA graph is captured: libraries and optimizer set themselves up
 
 
@@ -112,7 +113,7 @@ class Step:
     def __init__(
         self,
         network: nn.Module,
-        place: Place,
+        place: Device,
         stepper: torch.optim.Optimizer,
         batch: Callable[..., Batch],
     ) -> None:
@@ -193,7 +194,7 @@ def fit(
     network: nn.Module,
     train: Resident,
     val: Resident,
-    place: Place,
+    place: Device,
     *,
     optimizer: str,
     lr: float,
@@ -248,7 +249,7 @@ def fit(
     return fitted
 
 
-def _warm_up(network: nn.Module, train: Resident, place: Place, optimizer: str) -> None:
+def _warm_up(network: nn.Module, train: Resident, place: Device, optimizer: str) -> None:
     """Let kernels be compiled and loaded in steps of a copy, which no epoch's time holds."""
     with torch.random.fork_rng():
         spare = copy.deepcopy(network).train()
@@ -284,7 +285,7 @@ def _identity(
     }
 
 
-def _generators(place: Place) -> list[torch.Generator]:
+def _generators(place: Device) -> list[torch.Generator]:
     """Return the random generators that training draws from."""
     generators = [torch.default_generator]
     if place.device.type == "cuda":
@@ -313,7 +314,7 @@ def _resume(path: Path, step: Step, identity: dict[str, Any]) -> Fitted:
 
     The history is empty, and nothing is changed, where there is no checkpoint of this training.
     """
-    state = checkpoints.load(path)
+    state = checkpoints.read(path)
     if state is None:
         return Fitted()
     found = state.get("identity", {})
@@ -343,7 +344,7 @@ def epoch(step: Step, source: Resident, number: int, title: str = "") -> list[fl
         return torch.stack(losses).tolist()  # waits for the device
 
 
-def predict(network: nn.Module, source: Resident, place: Place) -> np.ndarray:
+def predict(network: nn.Module, source: Resident, place: Device) -> np.ndarray:
     """Return the logits of all images of `source`, in their order: float32 (N, 10)."""
     network.eval()
     pixels = EVALUATION_PIXELS * (8 if place.device.type == "cuda" else 1)  # fewer launches
@@ -356,7 +357,7 @@ def predict(network: nn.Module, source: Resident, place: Place) -> np.ndarray:
     return torch.cat(logits).cpu().numpy()
 
 
-def _validate(network: nn.Module, source: Resident, place: Place) -> tuple[float, float]:
+def _validate(network: nn.Module, source: Resident, place: Device) -> tuple[float, float]:
     """Return mean loss and accuracy (0..1)."""
     logits = torch.from_numpy(predict(network, source, place))
     labels = source.labels.cpu()
@@ -365,7 +366,7 @@ def _validate(network: nn.Module, source: Resident, place: Place) -> tuple[float
 
 
 def test(
-    network: nn.Module, fitted: Fitted, source: Resident, place: Place
+    network: nn.Module, fitted: Fitted, source: Resident, place: Device
 ) -> tuple[np.ndarray, float]:
     """Score the test images with the last weights and with the best; the best stay loaded.
 

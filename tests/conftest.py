@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
 
-from mlops_lib import book, grid, hardware, record, run, suite, tables
+from mlops_lib import machine, record, tables
+from mlops_lib.publish import build as book
+from mlops_lib.runner import execute as run
+from mlops_lib.runner import grid, suite
 
 SCRATCH = tempfile.TemporaryDirectory(prefix="mlops-tests-", ignore_cleanup_errors=True)
 os.environ["TMPDIR"] = SCRATCH.name  # processes that tests kill leave something there
 grid.ALONE = Path(SCRATCH.name, grid.ALONE.name)  # else tests wait for a q2 run of the user
 os.environ["MLOPS_CHECKPOINTS"] = f"{SCRATCH.name}/checkpoints"
-if not hardware.cuda_is_present():
+if not machine.cuda_is_present():
     os.environ["TRITON_INTERPRET"] = "1"  # read once, when anything imports Triton
 PROJECT = Path(__file__).resolve().parents[1]
 COPIED = ("_config.yml", "_toc.yml", "book", "mlops_lib", "params")  # what a book is built from
@@ -47,7 +50,7 @@ def runs(tmp_path):
     def write_and_load(*records):
         for number, made in enumerate(records):
             record.write(made, tmp_path / "suite" / made.template / f"{number}.json")
-        return tables.load(tmp_path)
+        return tables.all_runs(tmp_path)
 
     return write_and_load
 
@@ -57,7 +60,7 @@ def smoke(tmp_path_factory):
     """Execute the smoke suite once, through the runner; return its outcomes."""
     folder = tmp_path_factory.mktemp("runs")
     os.environ.pop("MLOPS_DATA", None)
-    slots = run.slots("smoke", suite.load("smoke"), folder)
+    slots = run.slots("smoke", suite.read("smoke"), folder)
     return list(grid.execute_all(slots))
 
 

@@ -1,9 +1,9 @@
 import torch
 
 from mlops_lib import bench
-from mlops_lib.hardware import Place
+from mlops_lib.hardware import Device
 
-CPU = Place(torch.device("cpu"), torch.float32)
+CPU = Device(torch.device("cpu"), torch.float32)
 
 
 def test_warm_up_does_not_count():
@@ -15,14 +15,14 @@ def test_warm_up_does_not_count():
 
 def test_the_device_has_finished_whenever_a_clock_is_read(monkeypatch):
     log = []
-    monkeypatch.setattr(Place, "synchronize", lambda place: log.append("wait"))
+    monkeypatch.setattr(Device, "synchronize", lambda place: log.append("wait"))
     monkeypatch.setattr(bench.time, "perf_counter", lambda: log.append("clock") or 0.0)
     bench.measure(lambda: log.append("work"), CPU, repeats=2, warmup=1)
     assert log == ["work"] + 2 * ["wait", "clock", "work", "wait", "clock"]
 
 
 def test_the_peak_is_measured_in_the_precision_of_the_place():
-    assert bench.matmul_peak(Place(torch.device("cpu"), torch.bfloat16), size=64) > 0
+    assert bench.matmul_peak(Device(torch.device("cpu"), torch.bfloat16), size=64) > 0
 
 
 def test_the_median_is_quoted():

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mlops_lib import checkpoint, record
+from mlops_lib import checkpoint, paths, record
 
 CONTENT = {"weights": {"a": torch.arange(1000.0)}, "losses": [0.1, float("nan")], "name": "é"}
 
@@ -24,7 +24,7 @@ def files(folder):
 def test_what_is_saved_is_loaded(tmp_path):
     path = tmp_path / "folder" / "run.pt"
     checkpoint.save(path, CONTENT)
-    loaded = checkpoint.load(path)
+    loaded = checkpoint.read(path)
     assert torch.equal(loaded["weights"]["a"], CONTENT["weights"]["a"])
     assert loaded["name"] == "é"
     assert repr(loaded["losses"]) == "[0.1, nan]"
@@ -32,7 +32,7 @@ def test_what_is_saved_is_loaded(tmp_path):
 
 
 def test_without_a_checkpoint_nothing_is_said(tmp_path, capsys):
-    assert checkpoint.load(tmp_path / "run.pt") is None
+    assert checkpoint.read(tmp_path / "run.pt") is None
     checkpoint.remove(tmp_path / "absent" / "run.pt")
     assert capsys.readouterr().out == ""
 
@@ -54,7 +54,7 @@ def test_where_the_disk_refuses_the_old_checkpoint_stays(tmp_path, monkeypatch, 
     monkeypatch.setattr(checkpoint, "os", SimpleNamespace(**vars(os) | {call: refuse}))
     checkpoint.save(path, {"number": 2})
     assert "can't be written: No space left on device\n" in capsys.readouterr().out
-    assert checkpoint.load(path) == {"number": 1}
+    assert checkpoint.read(path) == {"number": 1}
     assert files(tmp_path) == ["run.pt"]
 
 
@@ -68,7 +68,7 @@ def test_a_full_disk_is_said(tmp_path, capsys):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "can't be written: [Errno 27] File too large\n" in capsys.readouterr().out
-    assert checkpoint.load(path) == {"number": 1}
+    assert checkpoint.read(path) == {"number": 1}
     assert files(tmp_path) == ["run.pt"]
 
 
@@ -121,7 +121,7 @@ def test_what_is_no_checkpoint_is_ignored_with_a_sentence(tmp_path, capsys, dama
     path = tmp_path / "run.pt"
     checkpoint.save(path, CONTENT)
     damage(path)
-    assert checkpoint.load(path) is None
+    assert checkpoint.read(path) is None
     said = capsys.readouterr().out
     assert said.startswith(f"the checkpoint {path.name} is ignored, it can't be read: ")
     assert said.count("\n") == 1
@@ -142,11 +142,11 @@ def test_each_run_has_its_own_checkpoint_until_it_is_finished(tmp_path, monkeypa
     run.finish({})
     assert files(tmp_path) == [begin(lr=0.01).checkpoint.name]
     monkeypatch.delenv("MLOPS_CHECKPOINTS")
-    assert run.checkpoint.parent == record.PROJECT / ".checkpoints"
+    assert run.checkpoint.parent == paths.PROJECT / ".checkpoints"
 
 
 def test_make_clean_removes_those_of_runs_that_were_given_up(tmp_path):
-    shutil.copy(record.PROJECT / "Makefile", tmp_path)
+    shutil.copy(paths.PROJECT / "Makefile", tmp_path)
     for folder in (".venv", ".checkpoints", "data", "book/_build", "book/runs"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "file").touch()
@@ -200,7 +200,7 @@ def _die(when, number):
 def process(folder, end=None):
     """Run `play` in a process of its own; return its exit code."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mlops_lib.preloaded"])
+    context.set_forkserver_preload(["mlops_lib.runner.preload"])
     child = context.Process(target=play, args=(folder, end))
     child.start()
     child.join()

@@ -9,9 +9,12 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from mlops_lib import book, hardware, run, suite, tables
 from mlops_lib import data as datasets
+from mlops_lib import machine
 from mlops_lib.cli import main
+from mlops_lib.publish import build as book
+from mlops_lib.runner import execute as run
+from mlops_lib.runner import suite
 
 
 @pytest.fixture
@@ -22,7 +25,7 @@ def mlops():
 @pytest.fixture
 def smoke_in_place(smoke, monkeypatch):
     """Make the executed smoke runs those of the project."""
-    monkeypatch.setattr(tables, "RUNS", smoke[0].slot.folder.parent)
+    monkeypatch.setenv("MLOPS_RUNS", str(smoke[0].slot.folder.parent))
 
 
 def test_help_lists_the_commands(mlops):
@@ -76,9 +79,9 @@ def test_done_runs_are_repeated_where_asked_for(mlops, smoke_in_place):
 
 
 def test_a_record_that_is_gone_is_written_anew(mlops, executed, tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "RUNS", tmp_path)
+    monkeypatch.setenv("MLOPS_RUNS", str(tmp_path))
     done, made = executed["q1b"]
-    (slot,) = [s for s in run.slots("smoke", suite.load("smoke")) if s.run == done.run]
+    (slot,) = [s for s in run.slots("smoke", suite.read("smoke")) if s.run == done.run]
     slot.notebook.parent.mkdir(parents=True)
     shutil.copy(done.notebook, slot.notebook)
     words = ("run", "smoke", "--only", f"q1b/{slot.run.slug}")
@@ -95,13 +98,13 @@ def test_runs_that_need_another_device_are_counted(mlops, tmp_path, monkeypatch)
     grid = "  - {template: q2, fixed: {device: cuda}, grid: {seed: [1, 2]}, requires: cuda}\n"
     file.write_text(file.read_text().rstrip() + "\n" + grid)
     for present, count in ((False, 1), (True, 0)):
-        monkeypatch.setattr(hardware, "cuda_is_present", lambda present=present: present)
+        monkeypatch.setattr(machine, "cuda_is_present", lambda present=present: present)
         for words in (("run", str(file), "--dry-run"), ("status", str(file))):
             said = mlops(*words).output
             assert said.count("2 more need a CUDA device; this machine has none\n") == count
-    monkeypatch.setattr(hardware, "cuda_is_present", lambda: False)
-    monkeypatch.setattr(tables, "RUNS", tmp_path / "runs")
-    (slot, _) = run.slots(str(file), suite.load(str(file), anywhere=True))[-2:]
+    monkeypatch.setattr(machine, "cuda_is_present", lambda: False)
+    monkeypatch.setenv("MLOPS_RUNS", str(tmp_path / "runs"))
+    (slot, _) = run.slots(str(file), suite.read(str(file), anywhere=True))[-2:]
     slot.notebook.parent.mkdir(parents=True)
     slot.notebook.write_text("{}")  # it failed elsewhere
     *_, failed, _, command, left_out = mlops("status", str(file)).output.splitlines()
@@ -154,12 +157,12 @@ def test_status_lists_every_run(mlops, smoke_in_place):
 
 
 def test_the_command_that_repeats_a_failed_run_works(mlops, tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "RUNS", tmp_path / "runs")
+    monkeypatch.setenv("MLOPS_RUNS", str(tmp_path / "runs"))
     (tmp_path / "my suites").mkdir()
     file = tmp_path / "my suites" / "mine.yaml"
     shutil.copy(suite.FOLDER / "smoke.yaml", file)
     for asked in ("smoke", str(file)):
-        slot = run.slots(asked, suite.load(asked))[0]
+        slot = run.slots(asked, suite.read(asked))[0]
         slot.notebook.parent.mkdir(parents=True)
         slot.notebook.write_text("{}")
         command = mlops("status", asked).output.splitlines()[2]

@@ -9,7 +9,7 @@ import torch
 
 from mlops_lib import bench, hardware, resnet, train
 from mlops_lib.batches import PIPELINES, Preparation
-from mlops_lib.hardware import Place
+from mlops_lib.hardware import Device
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
@@ -69,7 +69,7 @@ def test_an_interrupted_training_goes_on(place, optimizer, tmp_path, monkeypatch
     monkeypatch.setattr(train, "_validate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fit(place, optimizer, checkpoint=path)
-    kept = train.checkpoints.load(path)["history"]["epochs"]
+    kept = train.checkpoints.read(path)["history"]["epochs"]
     resumed = fit(place, optimizer, checkpoint=path)
     assert len(resumed.epochs) == 3
     assert [vars(epoch) for epoch in resumed.epochs[:2]] == kept
@@ -102,7 +102,7 @@ def test_mixed_precision_is_graphed_too():
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_float16_trains(optimizer):
     """Losses are scaled so far at first that the first steps overflow, and are left out."""
-    place = Place(torch.device("cuda"), torch.float16)
+    place = Device(torch.device("cuda"), torch.float16)
     fitted = fit(place, optimizer)
     assert not fitted.diverged and not fitted.graphed
     assert fitted.epochs[-1].train_loss < fitted.epochs[0].train_loss

@@ -278,6 +278,6 @@ def test_features_are_rows_of_pixels_in_0_to_1(small):
 )
 def test_a_size_is_refused_before_anything_is_loaded(name, size, says):
     with pytest.raises(ParameterError, match=f"train_size={size} is not allowed: .*{says}"):
-        data.check(name, size)
-    data.check(name, data.TRAINING_IMAGES[name])
-    data.check(name, None)
+        data.require_size(name, size)
+    data.require_size(name, data.TRAINING_IMAGES[name])
+    data.require_size(name, None)

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from mlops_lib import hardware
+from mlops_lib import hardware, machine
 from mlops_lib.params import ParameterError
 
 
 @pytest.fixture
 def no_cuda(monkeypatch):
-    monkeypatch.setattr(hardware, "cuda_is_present", lambda: False)
+    monkeypatch.setattr(machine, "cuda_is_present", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
@@ -22,7 +22,7 @@ def test_cuda_without_one_is_refused(no_cuda):
 
 
 def test_cuda_that_torch_can_not_use_is_refused(no_cuda, monkeypatch):
-    monkeypatch.setattr(hardware, "cuda_is_present", lambda: True)
+    monkeypatch.setattr(machine, "cuda_is_present", lambda: True)
     with pytest.raises(ParameterError, match=r"device='cuda' is not allowed: PyTorch can't use"):
         hardware.prepare("cuda")
 
@@ -56,23 +56,6 @@ def test_mixed_precision_is_used_where_it_gains(monkeypatch, amp, cuda, amx, avx
     able = {"amx_tile": amx, "avx512_bf16": avx}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
     assert hardware._amp_dtype(amp, cuda, size) == dtype
-
-
-@pytest.mark.parametrize(
-    ("vendor", "family", "slow"),
-    [
-        ("AuthenticAMD", 25, False),
-        ("AuthenticAMD", 26, True),
-        ("AuthenticAMD", "", False),
-        ("GenuineIntel", 26, False),
-    ],
-)
-def test_mkl_is_slow_on_amd_from_zen_5_on(monkeypatch, tmp_path, vendor, family, slow):
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text(f"vendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t\t: 17\n")
-    monkeypatch.setattr(hardware, "CPUINFO", cpuinfo)
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    assert hardware.mkl_is_slow.__wrapped__() is slow
 
 
 @pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float16)])
@@ -132,15 +115,15 @@ print(sizes[True], sizes[False])
 
 
 def test_autocast_is_off_in_float32():
-    place = hardware.Place(torch.device("cpu"), torch.float32)
+    place = hardware.Device(torch.device("cpu"), torch.float32)
     with place.autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
-    with hardware.Place(torch.device("cpu"), torch.bfloat16).autocast():
+    with hardware.Device(torch.device("cpu"), torch.bfloat16).autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
 
 
 def test_the_record_says_where_it_ran():
-    described = hardware.Place(torch.device("cpu"), torch.bfloat16).describe()
+    described = hardware.Device(torch.device("cpu"), torch.bfloat16).describe()
     assert described["device"] == "cpu"
     assert described["amp_dtype"] == "bfloat16"
     assert described["threads"] == torch.get_num_threads()
@@ -150,12 +133,12 @@ def test_the_record_says_where_it_ran():
 
 @pytest.mark.parametrize(("asked", "count"), [("", 3), ("2", 2), ("8", 3), ("0", 3), ("x", 3)])
 def test_threads_are_one_a_core_and_at_most_what_is_asked_for(monkeypatch, asked, count):
-    monkeypatch.setattr(hardware, "cores", lambda: [0, 1, 2])
+    monkeypatch.setattr(machine, "cores", lambda: [0, 1, 2])
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
-    assert hardware.threads() == count
+    assert machine.threads() == count
 
 
 def test_a_container_has_as_many_cores_as_it_has_time_for(monkeypatch):
-    every = hardware.cores()
+    every = machine.cores()
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # as a quota of one processor counts
-    assert hardware.cores() == every[:1]
+    assert machine.cores() == every[:1]

@@ -2,14 +2,13 @@ import json
 import os
 import re
 import subprocess
-import sys
 
 import nbformat
 import numpy as np
 import pytest
 from nbclient import NotebookClient
 
-from mlops_lib import record
+from mlops_lib import paths, record
 from mlops_lib.params import ParameterError, Q1a
 
 RESULTS = {"test_accuracy": 0.5, "confusion_matrix": [[1, 1], [0, 0]], "train_images": 400,
@@ -43,7 +42,7 @@ def test_the_commit_is_that_of_the_code(tmp_path, monkeypatch):
     def commit():
         return record.commit.__wrapped__()  # not what was kept of the call before
 
-    monkeypatch.setattr(record, "PROJECT", tmp_path)
+    monkeypatch.setattr(paths, "PROJECT", tmp_path)
     assert commit() is None
     git("init", "-q")
     assert commit() is None
@@ -56,7 +55,7 @@ def test_the_commit_is_that_of_the_code(tmp_path, monkeypatch):
     first = commit()
     assert re.fullmatch("[0-9a-f]{12}", first)
     with monkeypatch.context() as elsewhere:  # unpacked within another project's repository
-        elsewhere.setattr(record, "PROJECT", tmp_path / "unpacked")
+        elsewhere.setattr(paths, "PROJECT", tmp_path / "unpacked")
         (tmp_path / "unpacked").mkdir()
         (tmp_path / "unpacked" / "code.py").write_text("a")
         assert commit() is None
@@ -87,19 +86,6 @@ def test_a_long_search_is_shown_by_its_first_candidates(finished):
     assert shown[record.MIME]["results"]["search"] == rows
     assert shown["text/html"].count("fit_seconds") == 3
     assert "… (60 in all)" in shown["text/html"]
-
-
-def test_folders_that_the_environment_names_are_meant_from_where_python_started(tmp_path):
-    code = (
-        "import os; from mlops_lib import data, record; os.chdir('/'); "
-        "print(record.checkpoint_path('x').parent, data.folder())"
-    )
-    names = {"MLOPS_CHECKPOINTS": "ck", "MLOPS_DATA": "d"}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path, env=os.environ | names, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.stdout.split() == [str(tmp_path / "ck"), str(tmp_path / "d")]
 
 
 def test_wrong_parameters_stop_a_run_at_its_beginning():

@@ -91,28 +91,6 @@ def test_a_cut_convolution_gives_the_same_outputs(size, kernel, stride, padding,
     assert torch.allclose(cut(conv, size, size)(x), conv(x), atol=1e-12)
 
 
-@pytest.mark.parametrize(("size", "kernel", "stride"), [(1, 3, 1), (2, 3, 2), (7, 1, 1), (8, 1, 2)])
-def test_products_are_the_same_by_onednn(monkeypatch, size, kernel, stride):
-    torch.manual_seed(0)
-    conv = nn.Conv2d(32, 48, kernel, stride, kernel // 2, bias=False)
-    usual = LiveConv2d(conv, size, size)
-    monkeypatch.setattr(resnet, "mkl_is_slow", lambda: True)
-    used = []
-    onednn = resnet._onednn
-    monkeypatch.setattr(resnet, "_onednn", lambda *two: used.append(two) or onednn(*two))
-    other = LiveConv2d(conv, size, size)
-    usual.by_onednn = False  # as it may be here
-    x = torch.randn(4, 32, size, size).contiguous(memory_format=torch.channels_last)
-    sides = []
-    for live in (usual, other):
-        images = x.clone().requires_grad_()
-        y = live(images)
-        sides.append((y, *torch.autograd.grad(y.square().sum(), (images, live.weight))))
-    assert len(used) == 3  # outputs, gradients by images and by weights
-    for one, two in zip(*sides, strict=True):
-        assert torch.allclose(one, two, rtol=1e-4, atol=1e-4)
-
-
 @pytest.mark.parametrize(("size", "kernel", "stride"), [(7, 3, 1), (6, 3, 2), (7, 1, 1), (8, 1, 2)])
 def test_gradients_in_bfloat16_are_those_in_float32(monkeypatch, size, kernel, stride):
     torch.manual_seed(0)

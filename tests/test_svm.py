@@ -4,7 +4,7 @@ from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
 from mlops_lib import checkpoint as checkpoints
-from mlops_lib import hardware, record, svm
+from mlops_lib import machine, record, svm
 from mlops_lib.params import ParameterError
 
 BACKENDS = [
@@ -183,7 +183,7 @@ def test_the_checkpoint_of_other_software_or_images_is_not_taken(digits, tmp_pat
 def test_the_checkpoint_of_another_machine_is_not_taken(digits, monkeypatch, name):
     here = svm._made_by("libsvm", *digits)
     assert here == svm._made_by("libsvm", *digits)
-    monkeypatch.setattr(hardware, name, lambda: "another")
+    monkeypatch.setattr(machine, name, lambda: "another")
     assert here != svm._made_by("libsvm", *digits)
 
 
@@ -216,4 +216,4 @@ def test_a_backend_that_is_not_installed_is_refused_before_the_work(monkeypatch)
         record.begin("q1b", {"backend": "intelex"})
     with pytest.raises(ParameterError, match=refusal):
         svm.fit(np.zeros((2, 1)), np.arange(2), kernel="rbf", C=1, backend="intelex")
-    svm.check("auto")
+    svm.require("auto")

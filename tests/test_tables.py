@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlops_lib import beyond, layouts, sources, speed, tables
+from mlops_lib import tables
 from mlops_lib.params import TEMPLATES
 from mlops_lib.record import Record
+from mlops_lib.study import beyond, layouts, sources, speed
 
 
 def matrix(right, total):

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from mlops_lib import adam, checkpoint, resnet, train
+from mlops_lib import checkpoint, resnet, train
 from mlops_lib.batches import Loader, Preparation, Resident
-from mlops_lib.hardware import Place
+from mlops_lib.fast import adam
+from mlops_lib.hardware import Device
 
-CPU = Place(torch.device("cpu"), torch.float32)
+CPU = Device(torch.device("cpu"), torch.float32)
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +68,7 @@ def test_the_same_seed_gives_the_same_bits():
 
 
 def test_mixed_precision_takes_the_same_path():
-    place = Place(torch.device("cpu"), torch.bfloat16)
+    place = Device(torch.device("cpu"), torch.bfloat16)
     exact, mixed = fit(small_network()), fit(small_network(), place)
     assert mixed.epochs[-1].val_accuracy == 1.0
     assert mixed.step_losses != exact.step_losses
@@ -90,7 +91,7 @@ def test_replayed_steps_are_the_steps_themselves(monkeypatch, optimizer):
         step.wants_graph = wants_graph
         return [*train.epoch(step, batches, 1), *train.epoch(step, batches, 2)], step.eager_steps
 
-    monkeypatch.setattr(Place, "capture", capture)
+    monkeypatch.setattr(Device, "capture", capture)
     eager, eager_steps = losses(wants_graph=False)
     replayed, few = losses(wants_graph=True)
     assert replayed == eager
@@ -100,7 +101,7 @@ def test_replayed_steps_are_the_steps_themselves(monkeypatch, optimizer):
 
 def test_a_short_batch_is_not_captured(monkeypatch):
     captured = []
-    monkeypatch.setattr(Place, "capture", lambda self, work: captured.append(work) or work)
+    monkeypatch.setattr(Device, "capture", lambda self, work: captured.append(work) or work)
     network, batches = small_network(), source(batch_size=20)  # three full ones and a short one
     step = train.Step(network, CPU, train.make_optimizer("sgd", network, 0.05), batches.batch)
     step.wants_graph = True
@@ -112,7 +113,7 @@ def test_a_short_batch_is_not_captured(monkeypatch):
 
 
 def test_weights_cast_together_train_as_those_cast_one_by_one():
-    place, losses = Place(torch.device("cpu"), torch.bfloat16), []
+    place, losses = Device(torch.device("cpu"), torch.bfloat16), []
     for casts in (False, True):
         network = small_network()
         optimizer = train.make_optimizer("sgd", network, 0.05)
@@ -144,7 +145,7 @@ def test_without_a_graph_training_goes_on(monkeypatch, capsys):
     def capture(self, work):
         raise RuntimeError("operation not permitted\nwhen stream is capturing")
 
-    monkeypatch.setattr(Place, "capture", capture)
+    monkeypatch.setattr(Device, "capture", capture)
     network = small_network()
     step = train.Step(network, CPU, train.make_optimizer("adam", network, 0.05), source().batch)
     step.wants_graph = True
@@ -224,7 +225,7 @@ def test_an_optimizer_is_looked_up_by_its_name(monkeypatch):
 )
 def test_what_can_not_be_captured_is_not_tried(kind, wanted):
     network = small_network()
-    place = Place(torch.device("cuda"), torch.float32)
+    place = Device(torch.device("cuda"), torch.float32)
     step = train.Step(network, place, kind(network.parameters(), lr=0.1), source().batch)
     assert step.wants_graph is wanted
 
@@ -290,7 +291,7 @@ class Interrupted(BaseException):
 
 # Best in the first epoch, in the second, in the last: best and latest weights differ or don't.
 ACCURACIES = [(0.9, 0.8, 0.7), (0.7, 0.9, 0.8), (0.7, 0.8, 0.9)]
-SCALED = Place(torch.device("cpu"), torch.float16)
+SCALED = Device(torch.device("cpu"), torch.float16)
 
 
 def cut_network():
@@ -358,7 +359,7 @@ def test_interrupted_anywhere_training_ends_with_the_same_bits(
     for stop in (1, 2, 2, 3):
         with pytest.raises(Interrupted):
             attempt(monkeypatch, path, stop=stop, **options)
-    measured = [row["seconds"] for row in checkpoint.load(path)["history"]["epochs"]]
+    measured = [row["seconds"] for row in checkpoint.read(path)["history"]["epochs"]]
     capsys.readouterr()
     resumed = attempt(monkeypatch, path, **options)
     assert "resumed after epoch 2 of 3, interrupted earlier\n" in capsys.readouterr().out
@@ -381,7 +382,7 @@ def test_the_scale_of_losses_is_resumed(monkeypatch, tmp_path):
     undisturbed = attempt(monkeypatch, None, place=SCALED)
     with pytest.raises(Interrupted):
         attempt(monkeypatch, tmp_path / "run.pt", place=SCALED, stop=2)
-    assert checkpoint.load(tmp_path / "run.pt")["scaler"]["scale"] != 2.0**24
+    assert checkpoint.read(tmp_path / "run.pt")["scaler"]["scale"] != 2.0**24
     assert_same(attempt(monkeypatch, tmp_path / "run.pt", place=SCALED), undisturbed)
 
 
@@ -423,7 +424,7 @@ def test_best_weights_that_are_the_latest_are_stored_once(monkeypatch, tmp_path)
     shared = []
     for name, accuracies in ("best last", (0.7, 0.8, 0.9)), ("best first", (0.9, 0.8, 0.7)):
         attempt(monkeypatch, tmp_path / name, accuracies)
-        state = checkpoint.load(tmp_path / name)
+        state = checkpoint.read(tmp_path / name)
         best = state["history"]["best_weights"]["4.weight"]
         shared.append(state["weights"]["4.weight"].data_ptr() == best.data_ptr())
     assert shared == [True, False]
@@ -433,7 +434,7 @@ def test_best_weights_that_are_the_latest_are_stored_once(monkeypatch, tmp_path)
     ("options", "named"),
     [
         ({"make": small_network}, "shapes"),
-        ({"place": Place(torch.device("cpu"), torch.bfloat16)}, "amp_dtype"),
+        ({"place": Device(torch.device("cpu"), torch.bfloat16)}, "amp_dtype"),
         ({"lr": 0.01}, "lr"),
         ({"optimizer": "sgd", "epochs": 2}, "optimizer, epochs"),
     ],
@@ -488,4 +489,4 @@ def test_a_damaged_checkpoint_is_ignored(monkeypatch, tmp_path, capsys):
     path.write_bytes(path.read_bytes()[:-100])
     assert_same(attempt(monkeypatch, path), undisturbed)
     assert capsys.readouterr().out.count("is ignored, it can't be read") == 1
-    assert len(checkpoint.load(path)["history"]["epochs"]) == 3
+    assert len(checkpoint.read(path)["history"]["epochs"]) == 3

@@ -22,8 +22,11 @@ from typing import Any
 import numpy as np
 from measure import Contender, ratio, rounds
 
-from mlops_lib import grid, hardware, record, run, speed, suite
+from mlops_lib import machine, paths, record
 from mlops_lib.params import Q1a
+from mlops_lib.runner import execute as run
+from mlops_lib.runner import grid, suite
+from mlops_lib.study import speed
 
 ROUNDS, CUDA_STEPS = 5, 150
 Figure = dict[str, Any]
@@ -170,7 +173,7 @@ def papermill_overhead(most: float) -> Figure:
             start = time.perf_counter()
             subprocess.run(
                 [Path(sys.executable).with_name("papermill"), "book/q1a.ipynb", out, *words],
-                cwd=record.PROJECT, check=True, capture_output=True,
+                cwd=paths.PROJECT, check=True, capture_output=True,
             )  # fmt: skip
             beyond.append(time.perf_counter() - start - _cells(out))
     return _values(beyond[1:], statistics.median(beyond[1:])) | {"most": most}
@@ -189,12 +192,11 @@ def _cells(path: Path) -> float:
 MANY = 10_000  # recorded runs
 # The mlops command, or the tables, with runs in another folder; ends with the memory it took.
 IN_FOLDER = """
-import resource, sys
-from pathlib import Path
+import os, resource, sys
 from mlops_lib import cli, tables
-tables.RUNS = Path(sys.argv[1])
+os.environ["MLOPS_RUNS"] = sys.argv[1]
 try:
-    tables.load() if sys.argv[2] == "tables" else cli.main(sys.argv[2:])
+    tables.all_runs() if sys.argv[2] == "tables" else cli.main(sys.argv[2:])
 finally:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, file=sys.stderr)
 """
@@ -210,7 +212,7 @@ def many_runs(most: float) -> Figure:
             "description: many runs\ngrids:\n  - template: q1b\n"
             f"    fixed: {{dataset: digits, train_size: 400}}\n    grid: {seeds}\n"
         )
-        slots = run.slots(str(file), suite.load(str(file)), Path(folder, "runs"))
+        slots = run.slots(str(file), suite.read(str(file)), Path(folder, "runs"))
         first = next(grid.execute_all(slots[:1])).record
         for slot in slots[1:]:
             parameters = slot.run.parameters.model_dump(mode="json")
@@ -286,7 +288,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     ),
     "SVM predictions equal to libsvm's, least of 12 cases (%)": lambda: agreement(99.97),
 }
-if hardware.cuda_is_present():
+if machine.cuda_is_present():
     FIGURES |= {
         "CUDA, ResNet-18, 28x28, batch 16: times the plain loop": lambda: cuda("resnet18", 5.0),
         "CUDA, ResNet-18, 28x28, batch 16: a step (ms)": lambda: cuda_step(0.9, "resnet18", 5.0),

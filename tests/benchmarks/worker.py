@@ -300,7 +300,7 @@ def main() -> None:
         for key, value in (word.split("=") for word in words)
     }
     if "jobs" in options:
-        from mlops_lib import kernels
+        from mlops_lib.runner import kernels
 
         kernels.keep_to(kernels.shares(options.pop("jobs"))[options.pop("job")])
     work = CONTENDERS[name](**options)

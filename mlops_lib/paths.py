@@ -1,0 +1,42 @@
+"""Where the project's files lie. Each folder that a user may move has an environment variable."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+BOOK = PROJECT / "book"
+PUBLISHED = BOOK / "published"  # the reports' tables
+SUITES = PROJECT / "params"
+DEFAULTS = {
+    "MLOPS_DATA": PROJECT / "data",
+    "MLOPS_RUNS": BOOK / "runs",
+    "MLOPS_CHECKPOINTS": PROJECT / ".checkpoints",
+}
+
+
+def data() -> Path:
+    """Return the folder of the datasets: `MLOPS_DATA`, by default `data/`."""
+    return _folder("MLOPS_DATA")
+
+
+def runs() -> Path:
+    """Return the folder of notebooks and records: `MLOPS_RUNS`, by default `book/runs/`."""
+    return _folder("MLOPS_RUNS")
+
+
+def checkpoints() -> Path:
+    """Return the folder of the checkpoints: `MLOPS_CHECKPOINTS`, by default `.checkpoints/`."""
+    return _folder("MLOPS_CHECKPOINTS")
+
+
+def _folder(variable: str) -> Path:
+    return Path(os.environ.get(variable) or DEFAULTS[variable]).expanduser()
+
+
+def make_absolute() -> None:
+    """Make relative settings absolute, before processes start that work in another folder."""
+    for variable in DEFAULTS:
+        if os.environ.get(variable):
+            os.environ[variable] = os.path.abspath(_folder(variable))

@@ -1,0 +1,1 @@
+"""What leaves the project: the book, pages, tables for other tools."""

@@ -1,0 +1,88 @@
+"""Build the book with jupyter-book, and say in a few lines how it went; print it as a PDF."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from mlops_lib.params import UserError
+from mlops_lib.paths import BOOK
+
+INDEX = BOOK / "_build" / "html" / "index.html"
+LOG = BOOK / "_build" / "build.log"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+class BuildError(UserError):
+    """The book could not be built; the message ends with the last lines of the log."""
+
+
+def build(report: Callable[[str], None]) -> Path:
+    """Run `jupyter-book build book/`, its output in a log; return the path of `index.html`.
+
+    `report` is called with a line of text before, and with every warning after.
+    Raises BuildError.
+    """
+    report("building the book: result pages are computed from the records …")
+    _jupyter_book(report, INDEX)
+    return INDEX
+
+
+def pdf(target: Path, report: Callable[[str], None]) -> None:
+    """Print the book to the file `target`, without the pages of single runs.
+
+    Raises BuildError, also where there is no Chromium, and no folder for the file.
+    """
+    if not target.parent.is_dir():
+        raise BuildError(f"pdf={str(target)!r} is not allowed: {target.parent} is not a folder")
+    chromium = browser()
+    if chromium is None:
+        raise BuildError(f"no browser to print with is installed: use {' or '.join(BROWSERS)}")
+    report("building the book as one page, then printing it …")
+    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
+        contents, printed = Path(folder, "_toc.yml"), Path(folder, "book.pdf")
+        contents.write_text(_without_runs((BOOK / "_toc.yml").read_text(encoding="utf-8")))
+        page = Path(folder, "_build", "singlehtml", "index.html")
+        one_page = ("--builder", "singlehtml", "--toc", contents, "--path-output", folder)
+        _jupyter_book(report, page, *one_page)
+        options = ["--headless", "--no-sandbox", "--no-pdf-header-footer", "--disable-gpu"]
+        # Scripts make tables and menus of the page first.
+        command = [chromium, *options, "--virtual-time-budget=20000", f"--print-to-pdf={printed}"]
+        done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True)
+        if done.returncode or not printed.exists():
+            raise BuildError(f"{chromium} could not print the book: {done.stderr[-500:]}")
+        shutil.copy(printed, target)
+
+
+def browser() -> str | None:
+    """Return the path of a Chromium, None where there is none."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def _without_runs(contents: str) -> str:
+    """Take the pages that are named by a pattern out of a table of contents, YAML."""
+    toc = yaml.safe_load(contents)
+    for chapter in toc["chapters"]:
+        if any("glob" in section for section in chapter.get("sections", ())):
+            del chapter["sections"]
+    return yaml.safe_dump(toc)
+
+
+def _jupyter_book(report: Callable[[str], None], page: Path, *options: str | Path) -> None:
+    """Build the book's `page`; raise BuildError where it is not there afterwards."""
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", BOOK, *options]
+    with LOG.open("w", encoding="utf-8") as log:
+        code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode
+    lines = LOG.read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        if "WARNING" in line or "ERROR" in line:
+            report(line)
+    if code or not page.exists():
+        raise BuildError(f"the book could not be built ({LOG}): " + "\n".join(lines[-15:]))

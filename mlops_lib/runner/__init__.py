@@ -1,0 +1,1 @@
+"""From a suite to executed notebooks and their records."""

@@ -1,0 +1,98 @@
+"""How a run is done again: those that failed and why, the commands that repeat one."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import HTML, Markdown
+
+from mlops_lib import paths, record
+from mlops_lib.params import non_default_settings
+from mlops_lib.record import Record
+from mlops_lib.runner import execute as run
+from mlops_lib.runner import suite
+from mlops_lib.study import layouts
+
+
+def failures(folder: Path | None = None) -> pd.DataFrame:
+    """Return the notebooks without a sound record: columns run, error, command (to repeat it).
+
+    Those whose run another suite has recorded since are left out.
+    """
+    rows = []
+    for path in sorted((folder or paths.runs()).glob("*/*/*.ipynb")):
+        here = path.with_suffix(".json")
+        if run.recorded(here) in (None, here) and (error := problem(path)):
+            rows.append((failure(path)[0], error, command(path)))
+    return pd.DataFrame(rows, columns=["run", "error", "command"])
+
+
+def failures_page() -> HTML | Markdown:
+    """Return the failed runs as a page shows them; their notebooks hold the tracebacks."""
+    failed = failures()
+    if failed.empty:
+        return Markdown("None: every notebook that is there has its record, which can be read.")
+    return layouts.page(failed.set_index("run"))
+
+
+def failure(notebook: Path) -> tuple[str, str]:
+    """Return the title of a failed run's notebook and the error with which it stopped."""
+    try:
+        content = json.loads(notebook.read_text(encoding="utf-8"))
+        title = "".join(run.heading(content)["source"]).partition("\n")[0].removeprefix("# ")
+        outputs = [output for cell in content["cells"] for output in cell.get("outputs", ())]
+        noted = content["metadata"].get(run.ERROR)
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        StopIteration,
+    ):
+        return notebook.stem, "the notebook can't be read"
+    errors = [output for output in outputs if output.get("output_type") == "error"]
+    if noted:
+        return title, str(noted).partition("\n")[0]
+    if not errors:
+        return title, "the kernel ended before the notebook did"
+    return title, f"{errors[0].get('ename')}: {errors[0].get('evalue')}"
+
+
+def problem(notebook: Path) -> str | None:
+    """Say why the run of a notebook has no sound record; None where it has one."""
+    recorded = notebook.with_suffix(".json")
+    if not recorded.exists():
+        return failure(notebook)[1]
+    try:
+        record.read(recorded)
+    except record.RecordError as error:
+        return str(error)
+    return None
+
+
+def command(notebook: Path, asked: str | None = None) -> str:
+    """Return the command that executes the run of a notebook again.
+
+    `asked` is how its suite was asked for. Else it is one in `params/` or, where none is called
+    so, a file of a place that is not known.
+    """
+    name = notebook.parents[1].name
+    asked = asked or (name if name in suite.names() else f"path/to/{name}.yaml")
+    return f"mlops run {shlex.quote(asked)} --only {notebook.parent.name}/{notebook.stem}"
+
+
+def papermill_command(made: Record) -> str:
+    """Return the papermill command that repeats a recorded run, a training with its threads."""
+    options = [
+        f"-p {name} {','.join(map(str, v)) if isinstance(v, list) else v}"
+        for name, v in non_default_settings(made.template, made.parameters).items()
+    ]
+    ran = made.environment
+    threads = ran.get("threads") if ran["device"] == "cpu" and made.template != "q1b" else None
+    command = f"papermill book/{made.template}.ipynb out.ipynb"
+    return " ".join([f"OMP_NUM_THREADS={threads} {command}" if threads else command, *options])

@@ -1,0 +1,1 @@
+"""What the two reports claim, and what the runs say of it."""

@@ -1,0 +1,280 @@
+"""Each published claim → a verdict, with its evidence.
+
+A claim is checked in the same way on three sources: report A's tables, report B's, and the runs
+of this study. `CLAIMS` lists them; a new claim is one more entry there. Those of the reports
+begin with the report's letter.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import pandas as pd
+from IPython.display import HTML, Markdown
+
+from mlops_lib import stats
+from mlops_lib.study import layouts, sources
+from mlops_lib.study.checks import (
+    FAILS,
+    HOLDS,
+    MIXED,
+    UNKNOWN,
+    Check,
+    Evidence,
+    ahead,
+    best_is,
+    deeper_costs_more,
+    every_part,
+    fastest_start,
+    flops_by_architecture,
+    gpu_about,
+    gpu_between,
+    larger_gain_more,
+    over_svms,
+    rbf_over_poly,
+    svm_time,
+)
+from mlops_lib.study.sources import SOURCES
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of a report, and how to check it."""
+
+    id: str
+    text: str
+    check: Check
+
+
+CLAIMS = (
+    Claim(
+        "A1",
+        "Adam is consistently more accurate than SGD",
+        ahead("optimizer", "adam", "sgd", every=True),
+    ),
+    Claim(
+        "A2",
+        "Learning rate 1e-4 is more stable and generalises better than 1e-3",
+        every_part(
+            ahead("lr", 1e-4, 1e-3),
+            ahead("lr", 1e-4, 1e-3, measure="wobble_pct", lower=True, unit="points less"),
+        ),
+    ),
+    Claim(
+        "A3",
+        "ResNet-50 is slightly more accurate than ResNet-18, at a higher cost",
+        every_part(ahead("model", "resnet50", "resnet18"), deeper_costs_more),
+    ),
+    Claim(
+        "A4",
+        "Accuracy on MNIST is significantly higher than on FashionMNIST",
+        ahead("dataset", "mnist", "fashion_mnist", free=["epochs"]),
+    ),
+    Claim(
+        "A5",
+        "The RBF kernel is slightly better than the polynomial one, on both datasets",
+        rbf_over_poly,
+    ),
+    Claim("A6", "ResNets are significantly more accurate than SVMs", over_svms),
+    Claim("A7", "SVMs train much faster than ResNets", svm_time),
+    Claim("A8", "A GPU trains 7 to 8 times faster than a CPU, for every model", gpu_between(7, 8)),
+    Claim(
+        "A9", "FLOPs depend on the architecture alone, not on the hardware", flops_by_architecture
+    ),
+    Claim(
+        "A10", "ResNet-50 needs substantially more computation than ResNet-18", deeper_costs_more
+    ),
+    Claim(
+        "A11",
+        "Best MNIST 99.4 %, best FashionMNIST 92.6 %, GPU 8 times faster",
+        every_part(best_is("mnist", 99.4), best_is("fashion_mnist", 92.6), gpu_about(8)),
+    ),
+    Claim("B1", "SGD at 1e-3 is best for quick convergence", fastest_start),
+    Claim(
+        "B2",
+        "Adam is more stable at 1e-4 than at 1e-3",
+        ahead(
+            "lr",
+            1e-4,
+            1e-3,
+            where={"optimizer": "adam"},
+            measure="wobble_pct",
+            lower=True,
+            unit="points less",
+        ),
+    ),
+    Claim(
+        "B3",
+        "Batch size 16 is consistently more accurate than 32",
+        ahead("batch_size", 16, 32, every=True),
+    ),
+    Claim(
+        "B4",
+        "Larger batches train faster",
+        ahead(
+            "batch_size",
+            32,
+            16,
+            measure="epoch_seconds",
+            lower=True,
+            unit="s less an epoch",
+        ),
+    ),
+    Claim("B5", "A GPU trains 18 to 30 times faster", gpu_between(18, 30)),
+    Claim("B6", "Larger models gain more from a GPU", larger_gain_more),
+    Claim(
+        "B7",
+        "Best MNIST 99.20 % (ResNet-18, batch 16, SGD 1e-3), best FashionMNIST 92.60 % "
+        "(ResNet-50, batch 16, Adam 1e-4), best SVM on MNIST 97.61 % (polynomial, C=10), "
+        "GPU 30 times faster",
+        every_part(
+            best_is("mnist", 99.20, model="resnet18", batch_size=16, optimizer="sgd", lr=1e-3),
+            best_is(
+                "fashion_mnist", 92.60, model="resnet50", batch_size=16, optimizer="adam", lr=1e-4
+            ),
+            best_is("mnist", 97.61, svm=True, kernel="poly", C=10),
+            gpu_about(30),
+        ),
+    ),
+)
+
+
+VERBS = {  # of one claim, of several
+    HOLDS: ("holds", "hold"),
+    MIXED: ("is mixed", "are mixed"),
+    FAILS: ("does not hold", "do not hold"),
+}
+
+
+def judge(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each claim and source: id, claim, source, verdict, says, brief, p_holm.
+
+    p_holm has the p values of a claim's tests over the grid, adjusted (Holm) over all tests of a
+    source.
+    """
+    rows = []
+    every = _of_report("A"), _of_report("B"), _checked(sources.ours(runs))
+    for source, found in zip(SOURCES, every, strict=True):
+        adjusted = iter(stats.holm([p for evidence in found for p in evidence.p]))
+        for claim, evidence in zip(CLAIMS, found, strict=True):
+            rows.append(
+                {
+                    "id": claim.id,
+                    "claim": claim.text,
+                    "source": source,
+                    "verdict": evidence.verdict,
+                    "says": evidence.says,
+                    "brief": evidence.in_brief,
+                    "p_holm": tuple(itertools.islice(adjusted, len(evidence.p))),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+@lru_cache
+def _of_report(letter: str) -> list[Evidence]:
+    """Check all claims on a report's tables, which don't change."""
+    return _checked(sources.report(letter))
+
+
+def _checked(source: sources.Source) -> list[Evidence]:
+    return [claim.check(source) for claim in CLAIMS]
+
+
+def by_repetition(runs: pd.DataFrame) -> pd.DataFrame:
+    """Judge the claims about the accuracies of Q1(a) by each time that all of it was run.
+
+    Returns a row for each such claim: its id, its text and the verdict by each device and seed.
+    None where it was run less than twice. Claims about times are left out.
+    """
+    found, published = {}, len(sources.report("A").q1a)
+    for name, trainings in sources.repetitions(runs).items():
+        if len(trainings) < published:
+            continue
+        source = sources.ours(pd.concat([trainings, runs[runs["template"] != "q1a"]]))
+        if len(sources.complete(source.q1a)) == published:
+            found[name] = _checked(replace(source, timed=source.timed[:0]))
+    rows = []
+    for claim, *here in zip(CLAIMS, *found.values(), strict=True):
+        verdicts = [evidence.verdict for evidence in here]
+        if len({evidence.says for evidence in here}) > 1 and set(verdicts) != {UNKNOWN}:
+            rows.append([claim.id, claim.text, *verdicts])
+    return pd.DataFrame(rows, columns=["Id", "Claim", *found]).set_index("Id")
+
+
+def by_repetition_in_brief(table: pd.DataFrame) -> Markdown:
+    """Say how many verdicts of `by_repetition` are the same each time, and which are not."""
+    names = list(table.columns[1:])
+    if len(names) < 2:
+        return Markdown("All of Q1(a) has not been run twice yet (`mlops run seeds`).")
+    unlike = table[table[names].nunique(axis=1) > 1]
+    listed = "; ".join(f"{name} {' / '.join(row[names])}" for name, row in unlike.iterrows())
+    others = f" The others, in this order: {listed}." if listed else ""
+    return Markdown(
+        f"All of Q1(a) was run {len(names)} times ({' / '.join(names)}). By each of these alone, "
+        f"{len(table) - len(unlike)} of {len(table)} claims about its accuracies get the same "
+        f"verdict every time.{others}"
+    )
+
+
+def by_repetition_table(table: pd.DataFrame) -> HTML | Markdown:
+    """Lay out `by_repetition` as a page shows it."""
+    return Markdown(layouts.NOT_YET) if table.empty else layouts.page(table, wrap=True)
+
+
+def summary(judged: pd.DataFrame) -> pd.DataFrame:
+    """Lay out the verdicts: a row for each claim, a column for each source."""
+    wide = judged.pivot(index=["id", "claim"], columns="source", values="verdict")
+    wide = wide.reindex(columns=list(SOURCES)).reset_index("claim").rename_axis(index="Id")
+    order = [claim.id for claim in CLAIMS]
+    return wide.rename(columns={"claim": "Claim"}).rename_axis(columns=None).loc[order]
+
+
+def judged_here(judged: pd.DataFrame) -> pd.DataFrame:
+    """Lay out the claims that our runs can judge, with what they show in a line."""
+    ours = judged[(judged["source"] == SOURCES[2]) & (judged["verdict"] != UNKNOWN)]
+    table = summary(judged).loc[lambda rows: rows.index.isin(ours["id"])]
+    table["What our runs show"] = ours.set_index("id")["brief"]
+    return table[["Claim", SOURCES[2], "What our runs show", *SOURCES[:2]]]
+
+
+def headline(judged: pd.DataFrame) -> str:
+    """Say how many published claims hold, in our runs and in the tables of their reports."""
+    judged = judged[judged["id"].str[0].isin(["A", "B"])]
+    ours = judged[judged["source"] == SOURCES[2]]
+    own = judged[judged["source"] == "Report " + judged["id"].str[0]]
+
+    def counts(rows: pd.DataFrame) -> str:
+        parts = []
+        for verdict in (HOLDS, MIXED, FAILS):
+            ids = rows[rows["verdict"] == verdict]["id"].tolist()
+            if ids:
+                parts.append(f"{len(ids)} {VERBS[verdict][len(ids) > 1]} ({', '.join(ids)})")
+        return ", ".join(parts) or "none"
+
+    total, measured = len(ours), (ours["verdict"] != UNKNOWN).sum()
+    which = "all" if measured == total else f"{measured} so far"
+    return (
+        f"Of {total} published claims, our runs can judge {which}: "
+        f"{counts(ours)}. By the tables of the report that makes them, {counts(own)}; the others "
+        "are about something that those tables do not show."
+    )
+
+
+def evidence(judged: pd.DataFrame) -> Markdown:
+    """Return what every source says of every claim, as a page shows it."""
+    lines = []
+    for (name, text), rows in judged.groupby(["id", "claim"], sort=False):
+        lines.append(f"\n**{name}. {text}**\n")
+        for row in rows.itertuples():
+            p = ", ".join(f"{value:.3g}" for value in row.p_holm)
+            adjusted = f"; adjusted p = {p}" if p else ""
+            lines.append(f"- {row.source}: *{row.verdict}*. {row.says}{adjusted}.")
+    return Markdown("\n".join(lines))
+
+
+def verdicts(judged: pd.DataFrame) -> Markdown:
+    """Return the headline as a page shows it."""
+    return Markdown(headline(judged))

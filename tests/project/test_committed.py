@@ -1,0 +1,48 @@
+"""The runs that are committed with the book: valid, small, of the templates as they are now."""
+
+import re
+
+import pytest
+
+from mlops_lib import paths, record
+from mlops_lib.runner import execute as run
+from mlops_lib.runner import repeat as again
+from mlops_lib.runner import suite
+
+SUITES = ("full", "seeds", "ablations", "cpu")  # quick and smoke stay out of git
+SLOTS = [slot for name in SUITES for slot in run.slots(name, suite.read(name, anywhere=True))]
+RECORDED = [slot for slot in SLOTS if slot.record.exists()]
+LARGEST_PAGE = 150_000  # bytes
+
+
+@pytest.mark.parametrize("slot", RECORDED, ids=lambda slot: slot.run.slug)
+def test_a_committed_run_is_whole_and_small(slot):
+    made = record.read(slot.record)
+    assert slot.status() == "done", "its template has changed since"
+    assert slot.notebook.stat().st_size <= LARGEST_PAGE
+    shown = record.read(slot.notebook)
+    assert shown.results == made.results
+    assert shown.parameters == made.parameters
+    assert shown.key == made.key  # of the code that the notebook holds
+    commit = made.environment["commit"]
+    assert commit, "from which code it ran is not known"
+    assert not commit.endswith("+"), "files differed from its commit"
+
+
+def test_runs_are_committed():
+    assert RECORDED
+
+
+def test_every_record_that_is_there_belongs_to_a_suite():
+    known = {slot.record for slot in SLOTS}
+    there = {path for name in SUITES for path in (paths.BOOK / "runs" / name).glob("*/*.json")}
+    assert there <= known
+
+
+def test_the_run_that_the_page_reproduce_repeats_is_there():
+    page = (paths.BOOK / "reproduce.md").read_text()
+    (shown, compared) = re.findall(
+        r"^    (OMP.*)\n    mlops compare out\.ipynb (\S+)$", page, re.M
+    )[0]
+    made = record.read((paths.PROJECT / compared).with_suffix(".json"))
+    assert shown == again.papermill_command(made)

@@ -1,0 +1,123 @@
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+from jupyter_client.utils import run_sync
+
+from mlops_lib.runner import kernels
+
+
+@pytest.fixture
+def kernel(tmp_path):
+    """Return a forked kernel's manager and a function that evaluates an expression there."""
+    with kernels.forked(tmp_path) as manager:
+        run_sync(manager.start_kernel)()
+        client = manager.client()
+        client.start_channels()
+        run_sync(client.wait_for_ready)(timeout=60)
+
+        def evaluate(expression):
+            reply = run_sync(client.execute_interactive)(
+                "", user_expressions={"x": expression}, timeout=60
+            )
+            return eval(reply["content"]["user_expressions"]["x"]["data"]["text/plain"])
+
+        yield manager, evaluate
+        client.stop_channels()
+
+
+def gone(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return open(f"/proc/{pid}/stat").read().split()[2] == "Z"
+
+
+def test_a_forked_kernel_has_imported_everything_and_used_nothing(kernel, tmp_path):
+    _, evaluate = kernel
+    assert evaluate("'torch' in __import__('sys').modules")
+    assert evaluate("__import__('os').getcwd()") == str(tmp_path)
+    assert not evaluate("__import__('torch').cuda.is_initialized()")
+    assert evaluate("__import__('matplotlib').get_backend()").endswith("inline")
+
+
+def test_it_has_no_settings_or_start_up_files_of_the_user(kernel):
+    manager, evaluate = kernel
+    assert evaluate("get_ipython().ipython_dir") == f"{os.path.dirname(manager.ip)}/ipython"
+    assert evaluate("get_ipython().config.IPKernelApp.exec_PYTHONSTARTUP") is False
+
+
+def test_it_is_a_process_group_of_its_own(kernel):
+    manager, evaluate = kernel
+    pid = evaluate("__import__('os').getpid()")
+    assert pid == manager.provisioner.pid == os.getpgid(pid)
+    assert pid != os.getpid()
+
+
+def test_it_may_have_children(kernel):
+    _, evaluate = kernel
+    loader = "__import__('torch').utils.data.DataLoader(range(4), num_workers=1)"
+    assert evaluate(f"[int(part) for part in {loader}]") == [0, 1, 2, 3]
+
+
+def test_it_answers_what_arrives_while_it_replies(kernel):
+    manager, _ = kernel
+    client = manager.clients[-1]
+    chance = random.Random(0)
+    for _ in range(20):
+        asked = set()
+        for _ in range(30):
+            asked.add(client.execute("pass"))
+            time.sleep(chance.uniform(0, 0.004))
+        while asked:
+            reply = run_sync(client.get_shell_msg)(timeout=20)
+            asked.discard(reply["parent_header"]["msg_id"])
+
+
+def test_it_ends_with_its_manager(tmp_path):
+    with kernels.forked(tmp_path) as manager:
+        run_sync(manager.start_kernel)()
+        pid = manager.provisioner.pid
+        assert not gone(pid)
+    for _ in range(50):
+        if gone(pid):
+            break
+        time.sleep(0.1)
+    assert gone(pid)
+
+
+def test_a_kernel_that_dies_or_stays_silent_is_not_waited_for(tmp_path):
+    with kernels.forked(tmp_path) as manager:
+        run_sync(manager.start_kernel)()
+        client = manager.client()
+        client.start_channels()
+        os.kill(manager.provisioner.pid, signal.SIGSTOP)
+        with pytest.raises(RuntimeError, match=r"not ready in 0\.5 seconds"):
+            run_sync(client.wait_for_ready)(timeout=0.5)
+        manager.end()
+        with pytest.raises(RuntimeError, match="died before it was ready"):
+            run_sync(client.wait_for_ready)(timeout=60)
+
+
+def test_what_has_ended_is_not_signalled_by_its_number(tmp_path):
+    with kernels.forked(tmp_path) as manager:
+        run_sync(manager.start_kernel)()
+        process = manager.provisioner.process
+        manager.end()
+        process.wait()
+        with subprocess.Popen(["sleep", "60"]) as other:
+            process.pid = other.pid  # as if the system had used the number again
+            manager.end()
+            with pytest.raises(subprocess.TimeoutExpired):
+                other.wait(timeout=0.5)
+            other.kill()
+
+
+def test_where_nothing_can_be_forked_the_kernel_is_an_ordinary_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(kernels, "available", lambda: False)
+    with kernels.forked(tmp_path) as manager:
+        assert manager.provisioner is None
