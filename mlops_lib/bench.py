@@ -26,26 +26,26 @@ class Timing:
 
 
 def measure(
-    work: Callable[[], object], place: Device, repeats: int = 10, warmup: int = 3
+    work: Callable[[], object], device: Device, repeats: int = 10, warmup: int = 3
 ) -> Timing:
     """Time `work` on a device `repeats` times, after `warmup` calls that don't count."""
     for _ in range(warmup):
         work()
     seconds = []
     for _ in range(repeats):
-        place.synchronize()
+        device.synchronize()
         start = time.perf_counter()
         work()
-        place.synchronize()
+        device.synchronize()
         seconds.append(time.perf_counter() - start)
     return Timing(tuple(seconds))
 
 
-def matmul_peak(place: Device, size: int | None = None) -> float:
+def matmul_peak(device: Device, size: int | None = None) -> float:
     """Measure the device's peak: FLOP/s of a product of two square matrices in its precision.
 
     A multiply-add counts as two, as vendors count.
     """
-    size = size or PEAK_SIZE[place.device.type]
-    a, b = torch.randn(2, size, size, device=place.device).to(place.amp_dtype)
-    return 2 * size**3 / measure(lambda: a @ b, place).median
+    size = size or PEAK_SIZE[device.device.type]
+    a, b = torch.randn(2, size, size, device=device.device).to(device.amp_dtype)
+    return 2 * size**3 / measure(lambda: a @ b, device).median

@@ -6,17 +6,13 @@ carries it in the notebook, from where the runner (or anyone) reads it back.
 
 from __future__ import annotations
 
-import atexit
 import base64
-import gc
 import hashlib
 import html
 import json
-import logging
 import os
 import platform
 import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,12 +25,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlops_lib import checkpoint, data, hardware, machine, paths, svm
+from mlops_lib.fast import is_on as fast_is_on
+from mlops_lib.fast import kernel_start
 from mlops_lib.params import TEMPLATES, Parameters, UserError, first_problem
 from mlops_lib.schema import RESULTS, Machine
 
 MIME = "application/vnd.mlops-record+json"
 Template = Literal["q1a", "q1b", "q2"]
-COLLECT_RARELY = 50_000, 20, 50  # garbage: gc's thresholds
 MOST_SHOWN = 10  # items of a list, where a notebook shows a record
 PACKAGES = ("torch", "torchvision", "scikit-learn")
 RUNNER = "MLOPS_RUNNER"  # set where a runner on this machine writes the record
@@ -177,7 +174,8 @@ def begin(template: Template, namespace: dict[str, Any]) -> Begun:
     parameters = TEMPLATES[template].from_notebook(namespace)
     require(parameters)
     commit()  # as it is before the work
-    _spare_kernel()
+    if fast_is_on():
+        kernel_start.spare_kernel()
     started_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return Begun(template, parameters, key(parameters, template), started_at, time.perf_counter())
 
@@ -186,30 +184,9 @@ def require(parameters: Parameters, here: bool = True) -> None:
     """Raise ParameterError where a run needs what its dataset lacks or, if `here`, this machine."""
     data.require_size(getattr(parameters, "dataset", ""), getattr(parameters, "train_size", None))
     if here:
+        fast_is_on()  # raises where MLOPS_FAST has another value
         hardware.require(getattr(parameters, "device", "cpu"))
         svm.require(getattr(parameters, "backend", "auto"))
-
-
-def _spare_kernel() -> None:
-    """Spare a notebook's kernel what Python does with all that torch brings: seconds of each run.
-
-    While modules are imported, looking for garbage among their million objects time and again; at
-    the end, taking them apart. What a kernel itself has to do at its end, and what is registered
-    with `atexit` from now on, is done.
-    """
-    kernel_app = getattr(sys.modules.get("ipykernel.kernelapp"), "IPKernelApp", None)
-    if kernel_app is None or not kernel_app.initialized():
-        return
-    gc.set_threshold(*COLLECT_RARELY)
-
-    def end() -> None:
-        app = kernel_app.instance()
-        app.shell.atexit_operations()  # the history
-        app.close()  # the sockets
-        logging.shutdown()
-        os._exit(0)
-
-    atexit.register(end)
 
 
 def environment(
@@ -218,8 +195,9 @@ def environment(
     threads: int | None = None,
     amp_dtype: str | None = None,
     allocator: str = "default",
+    fast: bool | None = None,
 ) -> dict[str, Any]:
-    """Return where a run ran: device, processor, precision, memory, versions, commit."""
+    """Return where a run ran: device, processor, precision, memory, tricks, versions, commit."""
     return {
         "device": device,
         "device_name": device_name or machine.cpu_name(),
@@ -228,6 +206,7 @@ def environment(
         "threads": threads or machine.threads(),
         "amp_dtype": amp_dtype,
         "allocator": allocator,
+        "fast": fast_is_on() if fast is None else fast,
         "python": platform.python_version(),
         **{package: metadata.version(package) for package in PACKAGES},
         "commit": commit(),

@@ -147,6 +147,8 @@ class Machine(_Described):
     """The precision of the forward pass; none of an SVM."""
     allocator: Plain | None = None
     """How host memory was allocated."""
+    fast: bool | None = None
+    """With the tricks of `mlops_lib/fast/`; false: plain torch and scikit-learn."""
     python: Plain | None = None
     """Python's version."""
     torch: Plain | None = None

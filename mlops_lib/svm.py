@@ -2,16 +2,13 @@
 
 Fitting is libsvm's (through scikit-learn) or, several times faster with the same support
 vectors, that of Intel's extension for scikit-learn. Predictions are libsvm's one-against-one
-vote, computed with one matrix product for a block of images instead of a loop over support
-vectors. (Cortes & Vapnik, 1995; Chang & Lin, 2011.)
+vote, computed by `fast.svm_vote` (Cortes & Vapnik, 1995; Chang & Lin, 2011).
 """
 
 from __future__ import annotations
 
 import functools
-import inspect
 import itertools
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
@@ -23,130 +20,39 @@ import joblib
 import numpy as np
 
 from mlops_lib import checkpoint as checkpoints
-from mlops_lib import machine
+from mlops_lib import fast, machine
+from mlops_lib.fast.svm_vote import BlockSVC
 from mlops_lib.params import ParameterError
 from mlops_lib.progress import bar
 
-CODE = joblib.hash(inspect.getsource(sys.modules[__name__]))
-BLOCK_ROWS = 1000
+HERE = Path(__file__).parent
+CODE = joblib.hash([(HERE / name).read_text("utf-8") for name in ("svm.py", "fast/svm_vote.py")])
 SAVE_SECONDS = 60  # at least, between two checkpoints of a search
-ROUNDING = 8 * np.finfo(np.float32).eps  # of the largest value that a decision could reach
-
-
-class BlockSVC:
-    """A fitted one-against-one SVC that predicts block by block, with libsvm's vote."""
-
-    def __init__(self, fitted, kernel: str, degree: int) -> None:
-        self.kernel, self.degree, self.gamma = kernel, degree, float(fitted._gamma)
-        self.classes_ = fitted.classes_
-        self.support_ = np.asarray(fitted.support_)  # int (s,): rows of the training images
-        self.support_vectors_ = np.asarray(fitted.support_vectors_)  # (s, d)
-        # Of two classes, scikit-learn counts a win of the second as positive; libsvm the first.
-        sign = -1 if len(self.classes_) == 2 else 1
-        self.dual_coef_ = sign * np.asarray(fitted.dual_coef_)  # (classes - 1, s)
-        self.intercept_ = sign * np.asarray(fitted.intercept_).ravel()  # (pairs,)
-        self.n_support_ = np.asarray(fitted.n_support_)  # int (classes,)
-        self._pairs = list(itertools.combinations(range(len(self.classes_)), 2))
-        self._weights = self._pair_weights()
-        # Distances stay what they are, and keep the digits that a common offset would take.
-        self._centre = self.support_vectors_.mean(axis=0) if kernel == "rbf" else np.float32(0)
-        centred = self.support_vectors_ - self._centre
-        self._farthest = _squares(centred).max()
-        self._vectors: dict[type, np.ndarray] = {
-            t: centred.astype(t) for t in (np.float32, np.float64)
-        }
-
-    def _pair_weights(self) -> np.ndarray:
-        """Unfold libsvm's packed coefficients into a column a pair of classes: (s, pairs)."""
-        ends = np.cumsum(self.n_support_)
-        of_class = [slice(end - n, end) for end, n in zip(ends, self.n_support_, strict=True)]
-        weights = np.zeros((len(self.support_), len(self._pairs)))
-        for column, (i, j) in enumerate(self._pairs):
-            weights[of_class[i], column] = self.dual_coef_[j - 1, of_class[i]]
-            weights[of_class[j], column] = self.dual_coef_[i, of_class[j]]
-        return weights
-
-    def similarity(self, features: np.ndarray, dtype: type) -> np.ndarray:
-        """Return the kernel between features and support vectors: (n, d) → (n, s)."""
-        features, vectors = (features - self._centre).astype(dtype), self._vectors[dtype]
-        products = features @ vectors.T
-        if self.kernel == "poly":
-            return (dtype(self.gamma) * products) ** self.degree
-        squares = _squares(features)[:, None] + _squares(vectors)
-        return np.exp(dtype(-self.gamma) * (squares - 2 * products))
-
-    def decision(self, features: np.ndarray) -> np.ndarray:
-        """Return the decision value of every pair of classes: features (n, d) → (n, pairs)."""
-        return self.similarity(features, np.float64) @ self._weights + self.intercept_
-
-    def wins(self, features: np.ndarray) -> np.ndarray:
-        """Say for every pair of classes whether the first wins: bool (n, pairs).
-
-        Computed in float32, and again in float64 for images where rounding could matter.
-        """
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not sure
-            similarity = self.similarity(features, np.float32)
-            decision = similarity @ self._weights.astype(np.float32) + self.intercept_
-            reach = np.abs(similarity).max() * np.abs(self._weights).sum(axis=0)
-            reach *= self._spread(features)
-        sure = np.isfinite(decision) & (np.abs(decision) >= ROUNDING * reach)
-        doubtful = np.flatnonzero(~sure.all(axis=1))
-        decision[doubtful] = self.decision(features[doubtful])
-        return decision > 0
-
-    def _spread(self, features: np.ndarray) -> float:
-        """Return how many times the rounding of a number that of its distances may weigh."""
-        if self.kernel == "poly":
-            return 1.0
-        return 1 + self.gamma * max(self._farthest, _squares(features - self._centre).max())
-
-    def predict(self, features: np.ndarray) -> np.ndarray:
-        """Return the class with the most pairwise wins, the first where equal: (n, d) → (n,).
-
-        Raises ValueError for features that are not finite, or not of the fitted number.
-        """
-        from sklearn.utils import check_array
-
-        features = check_array(features, dtype=(np.float64, np.float32))
-        fitted = self.support_vectors_.shape[1]
-        if features.shape[1] != fitted:
-            raise ValueError(f"each row should have {fitted} features, not {features.shape[1]}")
-        votes = np.zeros((len(features), len(self.classes_)), dtype=np.int64)
-        for start in range(0, len(features), BLOCK_ROWS):
-            rows = slice(start, start + BLOCK_ROWS)
-            wins = self.wins(features[rows])
-            for column, (i, j) in enumerate(self._pairs):
-                votes[rows, i] += wins[:, column]
-                votes[rows, j] += ~wins[:, column]
-        return self.classes_[votes.argmax(axis=1)]
-
-
-def _squares(rows: np.ndarray) -> np.ndarray:
-    """Return the squared length of each row: (n, d) → (n,)."""
-    return np.einsum("nd,nd->n", rows, rows)
 
 
 def require(backend: str) -> None:
-    """Raise ParameterError where the extension is asked for and absent."""
+    """Raise ParameterError where the extension is asked for, and absent or switched off."""
     if backend == "intelex" and choose_backend("auto") != "intelex":
-        raise ParameterError(
-            "backend='intelex' is not allowed: scikit-learn-intelex is not installed here; use "
-            "'auto' or 'libsvm'"
+        reason = (
+            "scikit-learn-intelex is not installed here"
+            if fast.is_on()
+            else f"{fast.VARIABLE}=off leaves scikit-learn-intelex out"
         )
+        raise ParameterError(f"backend='intelex' is not allowed: {reason}; use 'auto' or 'libsvm'")
 
 
 def choose_backend(backend: str) -> str:
-    """Return `intelex` or `libsvm`: what `auto` means here is the extension, where installed."""
+    """Return `intelex` or `libsvm`: `auto` is the extension where it is installed and wanted."""
     if backend == "auto":
-        return "intelex" if find_spec("sklearnex") else "libsvm"
+        return "intelex" if fast.is_on() and find_spec("sklearnex") else "libsvm"
     return backend
 
 
 def classifier(backend: str) -> Callable[..., Any]:
-    """Return what makes an estimator; its import takes a second, where it is the first.
+    """Return what makes an estimator; the first import takes a second.
 
-    On one thread the extension would sum in another order: on two or more, as here, its answers
-    are the same on any number.
+    On one thread the extension sums in another order; on two or more its answers are the same,
+    whatever the number.
     """
     if choose_backend(backend) == "intelex":
         from sklearnex.svm import SVC
@@ -166,12 +72,13 @@ def fit(
     degree: int = 3,
     gamma: float | str = "scale",
     backend: str = "auto",
-) -> BlockSVC:
+) -> Any:
     """Fit a support vector classifier to features, float (n, d), and labels, int (n,).
 
     The kernels are `exp(-gamma |x - y|²)` for `rbf`, `(gamma x·y)^degree` for `poly`; gamma is
     a number, `scale` (1 / (d · variance)) or `auto` (1 / d).
-    Returns an estimator with `.predict(features)`, int (n,). Raises ValueError for another kernel
+    Returns an estimator with `.predict(features)`, int (n,); with `MLOPS_FAST=off` it is
+    scikit-learn's own. Raises ValueError for another kernel
     or backend and for numbers of 0 or less, ParameterError for a backend that is not installed.
     """
     for name, value, allowed in (
@@ -185,7 +92,8 @@ def fit(
             raise ValueError(f"{name}={number!r} is not allowed: use a number above 0")
     require(backend)
     estimator = classifier(backend)(kernel=kernel, C=C, degree=degree, gamma=gamma, cache_size=1000)
-    return BlockSVC(estimator.fit(features, labels), kernel, degree)
+    estimator.fit(features, labels)
+    return BlockSVC(estimator, kernel, degree) if fast.is_on() else estimator
 
 
 def candidates(
@@ -205,12 +113,12 @@ def search(
     kernel: str,
     backend: str = "auto",
     checkpoint: Path | None = None,
-) -> tuple[list[dict], dict, BlockSVC]:
+) -> tuple[list[dict], dict, Any]:
     """Fit every candidate on `train` and score it on `val`, both (features, labels).
 
     Returns a row for each candidate, the best row (the first where equal) and its estimator.
-    A search that was interrupted goes on with what the file `checkpoint` holds, written about
-    every minute; the best candidate is fitted again if that was before the interruption.
+    An interrupted search resumes from the file `checkpoint`, written about every minute; the best
+    candidate is fitted again if its fit was before the interruption.
     """
     by = _made_by(backend, train, val) if checkpoint else {}
     rows = _resume(checkpoint, grid, by)
@@ -238,7 +146,7 @@ def _try(
     candidate: dict,
     kernel: str,
     backend: str,
-) -> tuple[dict, BlockSVC]:
+) -> tuple[dict, Any]:
     """Fit one candidate; return its row and its estimator."""
     start, start_cpu = time.perf_counter(), time.process_time()
     options = {name: value for name, value in candidate.items() if value is not None}
@@ -262,23 +170,24 @@ def _resume(checkpoint: Path | None, grid: Sequence[dict], by: dict[str, str]) -
     tried = [{name: row.get(name) for name in grid[0]} for row in rows]
     if content.get("by") != by or tried != list(grid[: len(rows)]):
         return []
-    print(f"going on after {len(rows)} of {len(grid)} candidates", flush=True)
+    print(f"resumed after {len(rows)} of {len(grid)} candidates", flush=True)
     return rows
 
 
 def _made_by(backend: str, *images: tuple[np.ndarray, np.ndarray]) -> dict[str, str]:
-    """Return what fits with a backend (versions, code), where it does, and a hash of the images.
+    """Return what fits with a backend (versions, code), on what machine, and a hash of the images.
 
-    Its answers are the same on any machine; its times, which a record holds, are of one.
+    The answers are the same on any machine; the times, which a record holds, are not.
     """
     extension = choose_backend(backend) == "intelex"
     packages = ("scikit-learn", *["scikit-learn-intelex"] * extension)
     versions = {name: version(name) for name in packages}
     where = {"cpu": machine.cpu_name(), "threads": str(machine.threads())}
-    return versions | where | {"code": CODE, "images": joblib.hash(images)}
+    code = {"code": CODE, "fast": str(fast.is_on())}
+    return versions | where | code | {"images": joblib.hash(images)}
 
 
-def timed_predict(estimator: BlockSVC, features: np.ndarray) -> tuple[np.ndarray, float]:
+def timed_predict(estimator: Any, features: np.ndarray) -> tuple[np.ndarray, float]:
     """Return the predicted classes, int (n,), and the seconds it took."""
     start = time.perf_counter()
     predicted = estimator.predict(features)
@@ -286,7 +195,7 @@ def timed_predict(estimator: BlockSVC, features: np.ndarray) -> tuple[np.ndarray
 
 
 def results(
-    rows: list[dict], best: dict, estimator: BlockSVC, predict_seconds: float, backend: str
+    rows: list[dict], best: dict, estimator: Any, predict_seconds: float, backend: str
 ) -> dict[str, Any]:
     """Return what a record says of a search; `predict_seconds` is for the test images."""
     return {

@@ -1,8 +1,8 @@
 """The training loop: mixed precision or float32, CPU or GPU, on one path.
 
 fit → the weights of every epoch are judged on the validation split → those that do best there
-give the test figure. With a checkpoint, an interrupted training goes on after its last whole
-epoch, and ends, on a CPU, with the same bits.
+give the test figure. With a checkpoint, an interrupted training resumes after its last complete
+epoch and ends, on a CPU, with the same bits.
 Mixed precision follows Micikevicius et al. (2018, arXiv:1710.03740).
 """
 
@@ -25,9 +25,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from mlops_lib import checkpoint as checkpoints
-from mlops_lib import resnet
 from mlops_lib.batches import Batch, Resident
-from mlops_lib.fast.adam import LeanAdam
+from mlops_lib.fast import adam, blocks, casts, graph, norms
 from mlops_lib.hardware import Device
 from mlops_lib.params import Optimizer
 from mlops_lib.progress import bar
@@ -38,7 +37,6 @@ FITTED: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # networks that `fit` ha
 HERE = Path(__file__).parent
 PARTS = [HERE / f"{name}.py" for name in ("hardware", "resnet", "batches", "train")]
 CODE = joblib.hash([path.read_text("utf-8") for path in [*PARTS, *sorted(HERE.glob("fast/*.py"))]])
-EAGER_STEPS = 3  # before a CUDA graph is captured: libraries and optimizer set themselves up
 
 
 @dataclass(frozen=True)
@@ -90,8 +88,6 @@ def make_optimizer(
         raise ValueError(f"optimizer={name!r} is not allowed: use {allowed}")
     weights = list(network.parameters())
     optimizer = {title.lower(): found for title, found in vars(torch.optim).items()}[name]
-    if name == "adam" and not weights[0].is_cuda:
-        optimizer = LeanAdam
     options = {"momentum": momentum, "fused": True, "capturable": weights[0].is_cuda}
     known = inspect.signature(optimizer).parameters
     made = optimizer(weights, lr=lr, **{key: options[key] for key in options if key in known})
@@ -102,99 +98,51 @@ def make_optimizer(
 
 
 class Step:
-    """A training step: on a CPU eager, on CUDA soon replayed as a graph.
+    """A training step: forward pass, backward pass, update, in the device's precision.
 
-    A CUDA graph starts the hundreds of kernels of a step at once, where starting them one by
-    one takes longer than they do. The last, shorter batch of an epoch stays eager, and so does
-    everything where capture fails or losses are scaled.
     Called with what `batches` yields, it returns the loss, on the device: nothing waits for it.
     """
+
+    is_graphed = False  # not replayed as a CUDA graph: see `fast.graph`
 
     def __init__(
         self,
         network: nn.Module,
-        place: Device,
-        stepper: torch.optim.Optimizer,
+        device: Device,
+        optimizer: torch.optim.Optimizer,
         batch: Callable[..., Batch],
     ) -> None:
-        resnet.lighten(network)
-        self.network, self.place, self.stepper, self.batch = network, place, stepper, batch
-        scales = place.amp_dtype == torch.float16
-        self.scaler = torch.amp.GradScaler(place.device.type, enabled=scales)
-        # SGD counts no steps; of those that do, the ones that can be captured say so.
-        capturable = stepper.defaults.get("capturable", isinstance(stepper, torch.optim.SGD))
-        self.wants_graph = place.device.type == "cuda" and capturable and not scales
-        # Autocast would start a kernel or two for every weight.
-        self.casts = place.device.type == "cuda" and place.amp_dtype != torch.float32
-        self.side: torch.cuda.Stream | None = None
-        self.eager_steps = self.full_steps = 0
-        self.full_size = 0  # of the largest batch so far
-        self.replay: Callable[[], None] | None = None
-        self.inputs: tuple[torch.Tensor, ...] = ()  # the graph's own: it reads nothing else
-        self.loss = torch.empty(0)
+        self.network, self.device, self.optimizer, self.batch = network, device, optimizer, batch
+        self.forward: Callable[[torch.Tensor], torch.Tensor] = network  # images → logits
+        scales = device.amp_dtype == torch.float16
+        self.scaler = torch.amp.GradScaler(device.device.type, enabled=scales)
 
     def __call__(self, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        size = len(inputs[0])
-        if size > self.full_size:
-            self.full_size, self.full_steps = size, 0
-        if self.wants_graph and self.replay is None:
-            self._towards_graph(inputs)
-        if self.replay is None or size != len(self.inputs[0]):
-            self.eager_steps += 1
-            with self.place.within(self.side):
-                return self._eager(inputs)
-        for own, new in zip(self.inputs, inputs, strict=True):
-            own.copy_(new, non_blocking=True)
-        self.replay()
-        return self.loss.clone()
-
-    def _eager(self, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        self.stepper.zero_grad(set_to_none=True)
-        images, labels = self.batch(*inputs)
-        with self.place.autocast():
-            loss = F.cross_entropy(self._logits(images), labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        images, labels = self.batch(*inputs)  # (B, C, S, S), (B,)
+        with self.device.autocast():
+            loss = F.cross_entropy(self.forward(images), labels)
         self.scaler.scale(loss).backward()
-        self.scaler.step(self.stepper)
+        self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.detach()
 
-    def _logits(self, images: torch.Tensor) -> torch.Tensor:
-        if not self.casts:
-            return self.network(images)
-        weights = resnet.cast_weights(self.network, self.place.amp_dtype)
-        return torch.func.functional_call(self.network, weights, (images,))
 
-    def _towards_graph(self, inputs: tuple[torch.Tensor, ...]) -> None:
-        """Capture the step of a full batch after some eager ones, which a side stream takes."""
-        if len(inputs[0]) == self.full_size:
-            if self.full_steps >= EAGER_STEPS:
-                self.side = None
-                self._capture(inputs)
-                return
-            self.full_steps += 1
-        self.side = self.side or self.place.stream()
-
-    def _capture(self, inputs: tuple[torch.Tensor, ...]) -> None:
-        self.inputs = tuple(part.clone() for part in inputs)
-
-        def work() -> None:
-            self.loss = self._eager(self.inputs)
-
-        try:
-            self.replay = self.place.capture(work)
-        except RuntimeError as error:
-            self.wants_graph = False
-            while isinstance(error.__context__, RuntimeError):  # what the end of a capture hides
-                error = error.__context__
-            reason = checkpoints.first_line(error)
-            print(f"no CUDA graph, steps are launched one by one: {reason}", flush=True)
+def accelerate(step: Step) -> None:
+    """Let a step do the same in less time, in place: each line is a module of `mlops_lib/fast/`."""
+    norms.call_directly(step.network)
+    step.optimizer = adam.in_backward(step.optimizer)
+    if step.device.is_cuda and blocks.triton_runs(step.device.device):
+        blocks.join(step.network)
+    if step.device.is_cuda and step.device.amp_dtype != torch.float32:
+        step.forward = casts.casting(step.network, step.device.amp_dtype)
 
 
 def fit(
     network: nn.Module,
     train: Resident,
     val: Resident,
-    place: Device,
+    device: Device,
     *,
     optimizer: str,
     lr: float,
@@ -205,12 +153,14 @@ def fit(
     """Train `network` in place, on its device; afterwards it holds the last epoch's weights.
 
     `train` and `val` yield batches of float (N, C, S, S) and int64 labels (N,).
-    What training has to go on from is kept in the file `checkpoint` after each epoch, and taken
-    from there at the start. Returns the history, one entry an epoch, and the best weights.
+    With a file `checkpoint`, the state of training is saved there after each epoch, and training
+    resumes from it. Returns the history, one entry an epoch, and the best weights.
     Raises ValueError for an unknown optimizer, RuntimeError for a network that was trained before.
     """
-    stepper = make_optimizer(optimizer, network, lr, momentum)
-    step = Step(network, place, stepper, train.batch)
+    step = Step(network, device, make_optimizer(optimizer, network, lr, momentum), train.batch)
+    if device.fast:
+        accelerate(step)
+    take_step = graph.replayed(step) if device.fast else step
     settings = {"optimizer": optimizer, "lr": lr, "momentum": momentum, "epochs": epochs}
     identity = _identity(step, train, val, settings) if checkpoint else {}
     fitted = _resume(checkpoint, step, identity) if checkpoint else Fitted()
@@ -220,22 +170,22 @@ def fit(
             "(in a notebook, run all cells again)"
         )
     FITTED.add(network)
-    if place.device.type == "cuda":
-        _warm_up(network, train, place, optimizer)
+    if device.is_cuda:
+        _warm_up(network, train, device, optimizer)
     try:
         while len(fitted.epochs) < epochs and not fitted.diverged:
             number = len(fitted.epochs) + 1
             start, start_cpu = time.perf_counter(), time.process_time()
-            losses = epoch(step, train, number, f"epoch {number}/{epochs}")
+            losses = epoch(take_step, train, number, f"epoch {number}/{epochs}")
             seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
-            val_loss, val_accuracy = _validate(network, val, place)
+            val_loss, val_accuracy = _validate(network, val, device)
             train_loss = float(np.mean(losses))
             fitted.epochs.append(Epoch(train_loss, val_loss, val_accuracy, seconds))
             fitted.cpu_seconds += cpu_seconds
             fitted.step_losses += losses
             fitted.images_seen += train.images_in_epoch
             fitted.diverged = not np.isfinite(train_loss)
-            fitted.graphed |= step.replay is not None
+            fitted.graphed |= take_step.is_graphed
             print(f"epoch {number}/{epochs}: validation accuracy {val_accuracy:.2%}", flush=True)
             if val_accuracy > fitted.best_val_accuracy:
                 fitted.best_epoch = number
@@ -244,38 +194,38 @@ def fit(
             if checkpoint and epochs > 1:  # a single epoch leaves little to lose after it
                 checkpoints.save(checkpoint, _state(step, fitted, identity))
     finally:
-        if isinstance(stepper, LeanAdam):
-            stepper.release()
+        adam.release(step.optimizer)
     return fitted
 
 
-def _warm_up(network: nn.Module, train: Resident, place: Device, optimizer: str) -> None:
+def _warm_up(network: nn.Module, train: Resident, device: Device, optimizer: str) -> None:
     """Let kernels be compiled and loaded in steps of a copy, which no epoch's time holds."""
     with torch.random.fork_rng():
         spare = copy.deepcopy(network).train()
-        step = Step(spare, place, make_optimizer(optimizer, spare, lr=1e-3), train.batch)
-        step.wants_graph = False
+        step = Step(spare, device, make_optimizer(optimizer, spare, lr=1e-3), train.batch)
+        if device.fast:
+            accelerate(step)
         batches = train.shuffled(1)
         inputs = next(batches)
         batches.close()  # a DataLoader's processes
         for size in (len(inputs[0]), len(train) % train.batch_size):
             if size > 1:
                 step(tuple(part[:size] for part in inputs))
-    place.synchronize()
+    device.synchronize()
 
 
 def _identity(
     step: Step, train: Resident, val: Resident, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return what has to be the same for a training to go on with the same bits."""
+    """Return what has to be the same for a training to resume with the same bits."""
     tensors = itertools.chain(step.network.named_parameters(), step.network.named_buffers())
-    place = step.place.describe()
-    if place["device"] == "cuda":
-        del place["threads"], place["allocator"]  # of the host, which computes nothing
+    device = step.device.describe()
+    if device["device"] == "cuda":
+        del device["threads"], device["allocator"]  # of the host, which computes nothing
     return {
         "layout": [part.name for kind in (Fitted, Epoch) for part in fields(kind)],
         "torch": str(torch.__version__),
-        **place,
+        **device,
         "shapes": {name: tuple(tensor.shape) for name, tensor in tensors},
         "code": CODE,
         "images": joblib.hash([part.digest() for part in (train, val)]),
@@ -285,32 +235,32 @@ def _identity(
     }
 
 
-def _generators(place: Device) -> list[torch.Generator]:
+def _generators(device: Device) -> list[torch.Generator]:
     """Return the random generators that training draws from."""
     generators = [torch.default_generator]
-    if place.device.type == "cuda":
+    if device.is_cuda:
         generators.append(torch.cuda.default_generators[torch.cuda.current_device()])
     return generators
 
 
 def _state(step: Step, fitted: Fitted, identity: dict[str, Any]) -> dict[str, Any]:
-    """Return what a training goes on from, as tensors and plain containers.
+    """Return the state that a training resumes from, as tensors and plain containers.
 
-    Weights that are the best so far are in it once: they share their memory.
+    Weights that are the best so far are saved once: they share their memory.
     """
     is_best = fitted.best_epoch == len(fitted.epochs)
     return {
         "identity": identity,
         "history": vars(fitted) | {"epochs": [asdict(epoch) for epoch in fitted.epochs]},
         "weights": fitted.best_weights if is_best else step.network.state_dict(),
-        "optimizer": step.stepper.state_dict(),
+        "optimizer": step.optimizer.state_dict(),
         "scaler": step.scaler.state_dict(),
-        "generators": [generator.get_state() for generator in _generators(step.place)],
+        "generators": [generator.get_state() for generator in _generators(step.device)],
     }
 
 
 def _resume(path: Path, step: Step, identity: dict[str, Any]) -> Fitted:
-    """Put a training back to where its checkpoint was written; return its history so far.
+    """Restore the state in which a checkpoint was written; return the history so far.
 
     The history is empty, and nothing is changed, where there is no checkpoint of this training.
     """
@@ -323,9 +273,9 @@ def _resume(path: Path, step: Step, identity: dict[str, Any]) -> Fitted:
         print(f"the checkpoint {path.name} is ignored, {has}", flush=True)
         return Fitted()
     step.network.load_state_dict(state["weights"])
-    step.stepper.load_state_dict(state["optimizer"])
+    step.optimizer.load_state_dict(state["optimizer"])
     step.scaler.load_state_dict(state["scaler"])
-    for generator, bits in zip(_generators(step.place), state["generators"], strict=True):
+    for generator, bits in zip(_generators(step.device), state["generators"], strict=True):
         generator.set_state(bits)
     done = [Epoch(**row) for row in state["history"]["epochs"]]
     epochs = identity["epochs"]
@@ -333,8 +283,10 @@ def _resume(path: Path, step: Step, identity: dict[str, Any]) -> Fitted:
     return Fitted(**state["history"] | {"epochs": done})
 
 
-def epoch(step: Step, source: Resident, number: int, title: str = "") -> list[float]:
-    """Go through the batches of an epoch (counted from 1) once; return the loss of every step."""
+def epoch(
+    step: Step | graph.GraphedStep, source: Resident, number: int, title: str = ""
+) -> list[float]:
+    """Take a `Step` for each batch of an epoch (counted from 1); return the losses."""
     step.network.train()
     losses = []
     with bar(total=len(source), desc=title, unit=" images", disable=not title) as progress:
@@ -344,39 +296,39 @@ def epoch(step: Step, source: Resident, number: int, title: str = "") -> list[fl
         return torch.stack(losses).tolist()  # waits for the device
 
 
-def predict(network: nn.Module, source: Resident, place: Device) -> np.ndarray:
+def predict(network: nn.Module, source: Resident, device: Device) -> np.ndarray:
     """Return the logits of all images of `source`, in their order: float32 (N, 10)."""
     network.eval()
-    pixels = EVALUATION_PIXELS * (8 if place.device.type == "cuda" else 1)  # fewer launches
+    pixels = EVALUATION_PIXELS * (8 if device.is_cuda else 1)  # fewer launches
     batch_size = max(32, pixels // source.prepare.input_size**2)
     logits = []
     with torch.inference_mode():
         for images, _ in source.in_order(batch_size):
-            with place.autocast():
+            with device.autocast():
                 logits.append(network(images).float())
     return torch.cat(logits).cpu().numpy()
 
 
-def _validate(network: nn.Module, source: Resident, place: Device) -> tuple[float, float]:
+def _validate(network: nn.Module, source: Resident, device: Device) -> tuple[float, float]:
     """Return mean loss and accuracy (0..1)."""
-    logits = torch.from_numpy(predict(network, source, place))
+    logits = torch.from_numpy(predict(network, source, device))
     labels = source.labels.cpu()
     loss = F.cross_entropy(logits, labels)
     return float(loss), float((logits.argmax(1) == labels).double().mean())
 
 
 def test(
-    network: nn.Module, fitted: Fitted, source: Resident, place: Device
+    network: nn.Module, fitted: Fitted, source: Resident, device: Device
 ) -> tuple[np.ndarray, float]:
     """Score the test images with the last weights and with the best; the best stay loaded.
 
     Returns the logits of the best weights, float32 (N, 10), and the accuracy of the last.
     """
-    logits = predict(network, source, place)
+    logits = predict(network, source, device)
     last_accuracy = float(np.mean(logits.argmax(1) == source.labels.cpu().numpy()))
     if fitted.best_epoch < len(fitted.epochs):
         network.load_state_dict(fitted.best_weights)
-        logits = predict(network, source, place)
+        logits = predict(network, source, device)
     return logits, last_accuracy
 
 

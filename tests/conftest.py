@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
+from sklearn.datasets import load_digits
 
 from mlops_lib import machine, record, tables
 from mlops_lib.publish import build as book
@@ -41,6 +42,14 @@ def small():
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (60, 28, 28), dtype=np.uint8)
     return images, np.arange(60, dtype=np.int64) % 10
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """Return scikit-learn's digits for an SVM: training and test part, (rows, labels) each."""
+    images, labels = load_digits(return_X_y=True)
+    rows = (images / 16).astype(np.float32)
+    return (rows[:900], labels[:900]), (rows[900:], labels[900:])
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import torch
 
 from mlops_lib import bench, hardware, resnet, train
 from mlops_lib.batches import PIPELINES, Preparation
+from mlops_lib.fast import graph as graphs
 from mlops_lib.hardware import Device
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
@@ -39,7 +40,7 @@ def fit(place, optimizer, graph=True, pipeline="resident", **options):
     network.to(place.device)
     with pytest.MonkeyPatch.context() as patch:
         if not graph:
-            patch.setattr(train, "EAGER_STEPS", 10**9)
+            patch.setattr(graphs, "EAGER_STEPS", 10**9)
         settings = {"optimizer": optimizer, "lr": 1e-3, "epochs": 3} | options
         batches = source(place, pipeline)
         return train.fit(network, batches, batches, place, **settings)

@@ -1,7 +1,4 @@
 import platform
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -62,56 +59,6 @@ def test_mixed_precision_is_used_where_it_gains(monkeypatch, amp, cuda, amx, avx
 def test_cuda_without_bfloat16_uses_float16(monkeypatch, native, dtype):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
     assert hardware._amp_dtype("auto", True, 28) == dtype
-
-
-def test_memory_is_kept_on_glibc():
-    assert hardware.keep_memory() == ("glibc" in platform.libc_ver()[0])
-
-
-@pytest.mark.skipif("glibc" not in platform.libc_ver()[0], reason="of glibc's heap")
-@pytest.mark.parametrize(("limit", "blocks"), [(-1, hardware.HEAP_BLOCKS), (2**31, 1)])
-def test_memory_is_reserved_where_there_is_room_and_not_taken(limit, blocks):
-    code = f"""
-import re, resource
-from pathlib import Path
-from mlops_lib import hardware
-
-def size(name):
-    return 1024 * int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
-
-resource.setrlimit(resource.RLIMIT_AS, ({limit}, {limit}))
-before = size("VmSize"), size("VmRSS")
-assert hardware.keep_memory()
-print(size("VmSize") - before[0], size("VmRSS") - before[1])
-"""
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    reserved, taken = map(int, ran.stdout.split())
-    assert reserved == pytest.approx(blocks * hardware.BLOCK_BYTES, rel=0.05)
-    assert taken < hardware.BLOCK_BYTES / 8
-
-
-@pytest.mark.skipif("glibc" not in platform.libc_ver()[0], reason="of glibc's heap")
-def test_huge_pages_are_asked_for_in_all_of_the_heap():
-    code = """
-import re
-from pathlib import Path
-from mlops_lib import hardware
-
-assert hardware.keep_memory()
-pieces = re.split(r"\\n(?=[0-9a-f]+-)", Path("/proc/self/smaps").read_text())
-sizes = {True: 0, False: 0}
-for piece in pieces:
-    if "[heap]" in piece:
-        advised = " hg" in piece.partition("VmFlags")[2]
-        sizes[advised] += 1024 * int(re.search(r"Size: +(\\d+)", piece)[1])
-assert sum(sizes.values()) == hardware._heap()[1]
-print(sizes[True], sizes[False])
-"""
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    advised, rest = map(int, ran.stdout.split())
-    if Path("/sys/kernel/mm/transparent_hugepage").exists():
-        assert advised > hardware.BLOCK_BYTES * hardware.HEAP_BLOCKS
-        assert rest <= 2 * hardware.HUGE_PAGE
 
 
 def test_autocast_is_off_in_float32():

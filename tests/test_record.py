@@ -29,7 +29,7 @@ def test_a_run_is_described(finished):
     assert finished.key == record.key(Q1a(dataset="digits"), "q1a")
     assert finished.started_at.endswith("Z")
     assert set(finished.environment) == {
-        "device", "device_name", "cpu", "cores", "threads", "amp_dtype", "allocator",
+        "device", "device_name", "cpu", "cores", "threads", "amp_dtype", "allocator", "fast",
         "python", "torch", "torchvision", "scikit-learn", "commit",
     }  # fmt: skip
 

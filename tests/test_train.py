@@ -10,7 +10,6 @@ from torch import nn
 
 from mlops_lib import checkpoint, resnet, train
 from mlops_lib.batches import Loader, Preparation, Resident
-from mlops_lib.fast import adam
 from mlops_lib.hardware import Device
 
 CPU = Device(torch.device("cpu"), torch.float32)
@@ -75,63 +74,14 @@ def test_mixed_precision_takes_the_same_path():
     assert mixed.step_losses[0] == pytest.approx(exact.step_losses[0], rel=0.02)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_replayed_steps_are_the_steps_themselves(monkeypatch, optimizer):
-    """A stand-in for the CUDA graph does again what was recorded, with the inputs it was given."""
-    captured = []
-
-    def capture(self, work):
-        captured.append(work)
-        return work
-
-    def losses(wants_graph):
-        network, batches = small_network(), source(batch_size=10)  # six full ones and a short one
-        stepper = train.make_optimizer(optimizer, network, 0.05)
-        step = train.Step(network, CPU, stepper, batches.batch)
-        step.wants_graph = wants_graph
-        return [*train.epoch(step, batches, 1), *train.epoch(step, batches, 2)], step.eager_steps
-
-    monkeypatch.setattr(Device, "capture", capture)
-    eager, eager_steps = losses(wants_graph=False)
-    replayed, few = losses(wants_graph=True)
-    assert replayed == eager
-    assert (eager_steps, few) == (14, train.EAGER_STEPS + 2)
-    assert len(captured) == 1
-
-
-def test_a_short_batch_is_not_captured(monkeypatch):
-    captured = []
-    monkeypatch.setattr(Device, "capture", lambda self, work: captured.append(work) or work)
-    network, batches = small_network(), source(batch_size=20)  # three full ones and a short one
-    step = train.Step(network, CPU, train.make_optimizer("sgd", network, 0.05), batches.batch)
-    step.wants_graph = True
-    train.epoch(step, batches, 1)
-    assert not captured
-    train.epoch(step, batches, 2)
-    assert len(captured) == 1
-    assert (len(step.inputs[0]), step.eager_steps) == (20, train.EAGER_STEPS + 2)
-
-
-def test_weights_cast_together_train_as_those_cast_one_by_one():
-    place, losses = Device(torch.device("cpu"), torch.bfloat16), []
-    for casts in (False, True):
-        network = small_network()
-        optimizer = train.make_optimizer("sgd", network, 0.05)
-        step = train.Step(network, place, optimizer, source().batch)
-        assert not step.casts  # on a CPU
-        step.casts = casts
-        losses.append(train.epoch(step, source(), 1))
-    assert losses[0] == losses[1]
-
-
 def test_warming_up_changes_nothing(monkeypatch):
     network, sizes = cut_network(), []
     before = copy.deepcopy(network.state_dict())
     states = torch.random.get_rng_state()
-    eager = train.Step._eager
+    eager = train.Step.__call__
     monkeypatch.setattr(
         train.Step,
-        "_eager",
+        "__call__",
         lambda step, inputs: sizes.append(len(inputs[0])) or eager(step, inputs),
     )
     train._warm_up(network, source(batch_size=24), CPU, "sgd")
@@ -139,19 +89,6 @@ def test_warming_up_changes_nothing(monkeypatch):
     assert torch.equal(torch.random.get_rng_state(), states)
     for name, weights in network.state_dict().items():
         assert torch.equal(weights, before[name])
-
-
-def test_without_a_graph_training_goes_on(monkeypatch, capsys):
-    def capture(self, work):
-        raise RuntimeError("operation not permitted\nwhen stream is capturing")
-
-    monkeypatch.setattr(Device, "capture", capture)
-    network = small_network()
-    step = train.Step(network, CPU, train.make_optimizer("adam", network, 0.05), source().batch)
-    step.wants_graph = True
-    assert len(train.epoch(step, source(), 1)) == 8
-    assert step.eager_steps == 8
-    assert capsys.readouterr().out.count("operation not permitted") == 1
 
 
 def test_momentum_is_sgds():
@@ -162,54 +99,6 @@ def test_momentum_is_sgds():
     assert isinstance(train.make_optimizer("adam", network, 0.1), torch.optim.Adam)
 
 
-@pytest.mark.parametrize("large", [1, 100, 10**6])
-def test_lean_adam_is_adam_to_the_bit(monkeypatch, large):
-    """Both train on the same gradients; halfway, both go on from a state dict."""
-    monkeypatch.setattr(adam.LeanAdam, "LARGE", large)  # numbers in a weight: 10, 16, 16, 160
-    ours, theirs = small_network(), small_network()
-    lean = train.make_optimizer("adam", ours, 0.05)
-    plain = torch.optim.Adam(theirs.parameters(), lr=0.05, fused=True)
-    assert type(lean) is adam.LeanAdam
-    for number in range(6):
-        if number == 3:
-            lean.load_state_dict(copy.deepcopy(plain.state_dict()))
-        for network, optimizer in ((ours, lean), (theirs, plain)):
-            optimizer.zero_grad()
-            images, labels = source().batch(torch.arange(8))
-            nn.functional.cross_entropy(network(images), labels).backward()
-            optimizer.step()
-        for own, other in zip(ours.parameters(), theirs.parameters(), strict=True):
-            assert torch.equal(own, other)
-        for own, other in zip(lean.state.values(), plain.state.values(), strict=True):
-            assert all(torch.equal(own[name], other[name]) for name in other)
-
-
-@pytest.mark.parametrize("stopped", [None, KeyboardInterrupt])
-def test_an_optimizer_lets_go_of_its_network(monkeypatch, stopped):
-    """In a notebook a training is interrupted, and the cell run again."""
-    monkeypatch.setattr(adam.LeanAdam, "LARGE", 1)
-    network = small_network()
-    if stopped:
-        monkeypatch.setattr(train, "_validate", stopped_by(stopped))
-        with pytest.raises(stopped):
-            fit(network)
-        monkeypatch.undo()
-    else:
-        fit(network)
-    assert not any(weight._post_accumulate_grad_hooks for weight in network.parameters())
-    before = copy.deepcopy(network.state_dict())
-    with pytest.raises(RuntimeError, match="trained already"):
-        fit(network)
-    assert all(torch.equal(before[name], part) for name, part in network.state_dict().items())
-
-
-def stopped_by(error):
-    def stop(*_):
-        raise error
-
-    return stop
-
-
 def test_an_optimizer_is_looked_up_by_its_name(monkeypatch):
     with pytest.raises(ValueError, match="optimizer='adamw' is not allowed: use sgd or adam"):
         train.make_optimizer("adamw", small_network(), 0.1)
@@ -218,16 +107,6 @@ def test_an_optimizer_is_looked_up_by_its_name(monkeypatch):
     assert type(adamw) is torch.optim.AdamW
     assert (adamw.defaults["lr"], adamw.defaults["fused"]) == (0.1, True)
     assert train.make_optimizer("rmsprop", small_network(), 0.1, 0.5).defaults["momentum"] == 0.5
-
-
-@pytest.mark.parametrize(
-    ("kind", "wanted"), [(torch.optim.SGD, True), (torch.optim.Adagrad, False)]
-)
-def test_what_can_not_be_captured_is_not_tried(kind, wanted):
-    network = small_network()
-    place = Device(torch.device("cuda"), torch.float32)
-    step = train.Step(network, place, kind(network.parameters(), lr=0.1), source().batch)
-    assert step.wants_graph is wanted
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_as_diverged():
@@ -396,7 +275,7 @@ def test_momentum_begins_at_nothing_after_a_step_that_overflows(monkeypatch):
         step(next(batches.shuffled(1)))
     finally:
         torch.use_deterministic_algorithms(False)
-    kept = [state["momentum_buffer"] for state in step.stepper.state.values()]
+    kept = [state["momentum_buffer"] for state in step.optimizer.state.values()]
     assert kept and not torch.cat([momentum.flatten() for momentum in kept]).any()
 
 

@@ -1,8 +1,12 @@
-"""Batch normalisation of small maps on CUDA, and what a ResNet does next, as one kernel.
+"""Batch normalisation of small maps, and what a ResNet does next, as one kernel in Triton.
 
-Ioffe & Szegedy (2015, arXiv:1502.03167). Of small maps, torch's takes five kernels a layer, two
-more for ReLU and one for the shortcut, each of which mostly waits to be started. Here it is one
-kernel forwards and one backwards, written in Triton.
+For small maps torch starts five kernels a layer, two more for ReLU and one for the shortcut, each
+dominated by launch overhead. Here it is one kernel forward and one backward
+(Ioffe & Szegedy, 2015, arXiv:1502.03167).
+
+Gain: part of the benchmark "CUDA, ResNet-18, 28x28, batch 16: a step (ms)".
+Where: CUDA with Triton. Called by the blocks of `fast.blocks`.
+Off: `MLOPS_FAST=off`.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
-MOST_ROWS = 4096  # pixels of a channel, in a batch: a single block goes through them
+MAX_ROWS = 4096  # pixels of a channel, in a batch: a single block goes through them
 LARGE, SMALL = (1024, 4), (256, 8)  # pixels and channels that a block holds at a time
 WARPS = 8
 UNSPECIALISED = ["rows", "plus_rows"]  # not compiled anew for 1 and multiples of 16

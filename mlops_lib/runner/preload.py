@@ -27,8 +27,9 @@ import atexit
 import gc
 
 from mlops_lib import record
+from mlops_lib.fast import kernel_start
 
-gc.set_threshold(*record.COLLECT_RARELY)  # else it goes through all of this while it is imported
+gc.set_threshold(*kernel_start.COLLECT_RARELY)  # not at every import
 
 import ipykernel.debugger
 import ipykernel.kernelapp

@@ -4,13 +4,11 @@ import copy
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # there conftest lets Triton interpret
 pytest.importorskip("triton")
 
-from mlops_lib import resnet  # noqa: E402
 from mlops_lib.fast import normalise  # noqa: E402
 
 
@@ -51,72 +49,8 @@ def test_it_computes_what_torch_does(shape, has_plus, relu, dtype):
         assert distance(plus.grad, plus_torch.grad) < near
 
 
-def test_without_triton_torch_normalises(monkeypatch, capsys):
-    def refuse(*arguments):
-        raise RuntimeError("Failed to find C compiler\nat all")
-
-    monkeypatch.setattr(normalise, "normalise", refuse)
-    resnet.triton_runs.cache_clear()
-    assert not resnet.triton_runs(torch.device(DEVICE))
-    assert "RuntimeError: Failed to find C compiler\n" in capsys.readouterr().out
-    monkeypatch.undo()
-    resnet.triton_runs.cache_clear()
-    assert resnet.triton_runs(torch.device(DEVICE))
-
-
 def test_what_is_not_finite_stays_so():
     maps = torch.ones(4, 3, 2, 2, device=DEVICE)
     maps[0, 1] = float("nan")
     y = normalise.normalise(maps, nn.BatchNorm2d(3, device=DEVICE), relu=True)
     assert y.isnan().any(dim=(0, 2, 3)).tolist() == [False, True, False]
-
-
-@pytest.mark.parametrize("model", ["resnet18", "resnet50"])
-def test_joined_blocks_are_the_same_network(model, monkeypatch):
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    if DEVICE == "cpu":  # blocks are interpreted one after the other
-        monkeypatch.setattr(normalise, "SMALL", (256, 256))
-    torch.manual_seed(0)
-    plain = resnet.build(model)
-    resnet.remove_dead_taps(plain, 1, 28, products=False)
-    plain.to(DEVICE)
-    joined = copy.deepcopy(plain)
-    resnet.lighten(joined)
-    resnet.join(joined)
-    images = torch.randn(16, 1, 28, 28, device=DEVICE)
-    losses = [
-        F.cross_entropy(one(images), torch.arange(16, device=DEVICE) % 10)
-        for one in (joined, plain)
-    ]
-    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-3)
-    for loss in losses:
-        loss.backward()
-    apart = [
-        distance(one.grad, two.grad)
-        for one, two in zip(joined.parameters(), plain.parameters(), strict=True)
-    ]
-    assert max(apart) < 0.1  # float32's rounding grows so far on the way through ResNet-50
-    states = joined.state_dict(), plain.state_dict()
-    for name, tensor in states[1].items():
-        assert torch.allclose(states[0][name], tensor, rtol=0.02, atol=0.01), name
-    assert states[0].keys() == states[1].keys()
-    with torch.no_grad():
-        assert torch.allclose(joined.eval()(images), plain.eval()(images), atol=0.05)
-
-
-def test_weights_are_cast_as_autocast_does():
-    torch.manual_seed(0)
-    network = resnet.build("resnet18")
-    resnet.remove_dead_taps(network, 1, 28, products=False)
-    images = torch.randn(8, 1, 28, 28)
-    grads = []
-    for cast in (False, True):
-        network.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16):
-            weights = resnet.cast_weights(network, torch.bfloat16) if cast else {}
-            assert {one.dtype for one in weights.values()} <= {torch.bfloat16}
-            logits = torch.func.functional_call(network, weights, (images,))
-            F.cross_entropy(logits, torch.arange(8)).backward()
-        grads.append([one.grad.clone() for one in network.parameters()])
-    assert all(map(torch.equal, *grads))
-    assert {one.dtype for one in grads[1]} == {torch.float32}
