@@ -17,7 +17,6 @@ from mlops_lib.paths import PROJECT
 from mlops_lib.record import Record, template_path
 from mlops_lib.schema import RESULTS, Machine
 
-
 WINGS = ("", "fast", "runner", "study", "publish")  # of mlops_lib; the first is the library itself
 
 

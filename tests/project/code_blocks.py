@@ -7,14 +7,14 @@ PARSER = MarkdownIt("commonmark").enable("table")
 
 def lines(text):
     """Return the lines of all code blocks, indented or fenced, without their comments."""
-    blocks = [token.content for token in PARSER.parse(text) if token.type in ("code_block", "fence")]
+    blocks = [part.content for part in PARSER.parse(text) if part.type in ("code_block", "fence")]
     return [line.partition(" #")[0].strip() for block in blocks for line in block.splitlines()]
 
 
 def spans(text):
     """Return the code within sentences and tables: what stands between backticks."""
-    inline = [token.children or [] for token in PARSER.parse(text)]
-    return [child.content for children in inline for child in children if child.type == "code_inline"]
+    inline = [part for token in PARSER.parse(text) for part in token.children or []]
+    return [part.content for part in inline if part.type == "code_inline"]
 
 
 def tables(text):

@@ -71,7 +71,7 @@ def test_only_what_stands_between_the_marks_is_replaced():
     text = f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n"
     assert readme.replaced(text, "\nnew\n") == f"before\n{readme.BEGIN}\nnew\n{readme.END}\nafter\n"
     for mark in (readme.BEGIN, readme.END):
-        with pytest.raises(ValueError, match="README.md needs the lines"):
+        with pytest.raises(ValueError, match="needs the lines"):
             readme.replaced(text.replace(mark, ""), "new")
 
 
