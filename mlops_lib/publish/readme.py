@@ -134,7 +134,7 @@ def replaced(text: str, generated: str) -> str:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"README.md needs the lines {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{generated.strip()}\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{generated.strip()}\n\n{END}{after}"
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ def modules(wing: str = "") -> pd.DataFrame:
 def _first_sentence(code: str) -> str:
     """Return what the first paragraph of a module's docstring says before its first full stop."""
     paragraph = (ast.get_docstring(ast.parse(code)) or "").partition("\n\n")[0]
-    return " ".join(paragraph.split()).partition(". ")[0].removesuffix(".")
+    return " ".join(paragraph.split()).partition(". ")[0].removesuffix(".").replace("`", "")
 
 
 def parameters(template: str) -> pd.DataFrame:

@@ -69,7 +69,8 @@ def test_the_results_are_those_of_the_committed_records():
 
 def test_only_what_stands_between_the_marks_is_replaced():
     text = f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n"
-    assert readme.replaced(text, "\nnew\n") == f"before\n{readme.BEGIN}\nnew\n{readme.END}\nafter\n"
+    new = f"before\n{readme.BEGIN}\n\nnew\n\n{readme.END}\nafter\n"
+    assert readme.replaced(text, "\nnew\n") == new
     for mark in (readme.BEGIN, readme.END):
         with pytest.raises(ValueError, match="needs the lines"):
             readme.replaced(text.replace(mark, ""), "new")
