@@ -12,7 +12,7 @@ INSTALL = $(BIN)/pip install --disable-pip-version-check -r requirements.txt
 # In a log, a line for each package instead of pip's ten.
 SUMMARY = s/^Collecting \([^ ]*\).*/  fetching \1/p; s/^Installing coll.*/  installing them all/p
 
-.PHONY: help install report lab pdf test lint stripped bench lock clean
+.PHONY: help install report lab pdf test lint stripped bench readme lock clean
 
 help:
 	@echo "make report   environment, data, the suite '$(SUITE)', the book"
@@ -22,7 +22,8 @@ help:
 	@echo "make test     environment, all tests"
 	@echo "make lint     static checks"
 	@echo "make bench    ratios to plain loops, measured on this machine (an hour); ONLY=SVM: some"
-	@echo "make lock     write requirements.txt anew from pyproject.toml (newest versions)"
+	@echo "make readme   the results in README.md, from the committed records"
+	@echo "make lock     pin the newest versions that pyproject.toml allows in requirements.txt"
 	@echo "make clean    remove .venv, the built book, checkpoints; runs and data stay"
 
 # Where a run failed (1, but not a wrong command or Ctrl-C), the book is built and shows it.
@@ -61,6 +62,9 @@ bench: .venv/ready
 	$(BIN)/pip install --disable-pip-version-check -q -c .venv/pins.txt -e '.[peers]'
 	$(BIN)/mlops data
 	$(BIN)/python tests/benchmarks --only '$(ONLY)'
+
+readme: .venv/ready
+	$(BIN)/python -m mlops_lib.publish.readme
 
 .venv/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -7,19 +7,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import pytest
-from playwright.sync_api import sync_playwright
-from sklearn.datasets import load_digits
 
-from mlops_lib import machine, record, tables
-from mlops_lib.publish import build as book
-from mlops_lib.runner import execute as run
-from mlops_lib.runner import grid, suite
+from mlops_lib import machine
 
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # where `tmp_path` stays
 SCRATCH = tempfile.TemporaryDirectory(prefix="mlops-tests-", ignore_cleanup_errors=True)
-os.environ["TMPDIR"] = SCRATCH.name  # processes that tests kill leave something there
-grid.ALONE = Path(SCRATCH.name, grid.ALONE.name)  # else tests wait for a q2 run of the user
+# For what tests and the processes that they kill leave behind, and for the runner's lock of a q2
+# run: else tests wait for that of a user.
+os.environ["TMPDIR"] = tempfile.tempdir = SCRATCH.name
 os.environ["MLOPS_CHECKPOINTS"] = f"{SCRATCH.name}/checkpoints"
 if not machine.cuda_is_present():
     os.environ["TRITON_INTERPRET"] = "1"  # read once, when anything imports Triton
@@ -39,6 +35,8 @@ def _environment():
 @pytest.fixture
 def small():
     """Return 60 random images, uint8 (60, 28, 28), and labels 0..9, six of each."""
+    import numpy as np
+
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (60, 28, 28), dtype=np.uint8)
     return images, np.arange(60, dtype=np.int64) % 10
@@ -47,6 +45,9 @@ def small():
 @pytest.fixture(scope="session")
 def digits():
     """Return scikit-learn's digits for an SVM: training and test part, (rows, labels) each."""
+    import numpy as np
+    from sklearn.datasets import load_digits
+
     images, labels = load_digits(return_X_y=True)
     rows = (images / 16).astype(np.float32)
     return (rows[:900], labels[:900]), (rows[900:], labels[900:])
@@ -54,22 +55,25 @@ def digits():
 
 @pytest.fixture
 def runs(tmp_path):
-    """Return a function that writes records and loads them as a table."""
+    """Return a function that writes records and reads them as a table."""
+    from mlops_lib import record, tables
 
-    def write_and_load(*records):
+    def write_and_read(*records):
         for number, made in enumerate(records):
             record.write(made, tmp_path / "suite" / made.template / f"{number}.json")
         return tables.all_runs(tmp_path)
 
-    return write_and_load
+    return write_and_read
 
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory):
     """Execute the smoke suite once, through the runner; return its outcomes."""
+    from mlops_lib.runner import execute, grid, suite
+
     folder = tmp_path_factory.mktemp("runs")
     os.environ.pop("MLOPS_DATA", None)
-    slots = run.slots("smoke", suite.read("smoke"), folder)
+    slots = execute.slots("smoke", suite.read("smoke"), folder)
     return list(grid.execute_all(slots))
 
 
@@ -126,7 +130,11 @@ def _build_book(project):
 @pytest.fixture(scope="module")
 def browser():
     """Return the system's Chromium, driven by Playwright."""
-    if (chromium := book.browser()) is None:
+    from playwright.sync_api import sync_playwright
+
+    from mlops_lib.publish import build
+
+    if (chromium := build.browser()) is None:
         pytest.skip("no Chromium here")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(

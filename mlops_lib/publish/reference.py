@@ -1,7 +1,8 @@
-"""What the book's reference shows, read from the code: parameters, and what a record holds."""
+"""What the book's reference shows, read from the code: modules, parameters, fields of a record."""
 
 from __future__ import annotations
 
+import ast
 import functools
 import operator
 from collections.abc import Iterator
@@ -12,8 +13,30 @@ from papermill.inspection import inspect_notebook
 from pydantic import BaseModel, Field, TypeAdapter, create_model
 
 from mlops_lib.params import TEMPLATES, allowed
+from mlops_lib.paths import PROJECT
 from mlops_lib.record import Record, template_path
 from mlops_lib.schema import RESULTS, Machine
+
+WINGS = ("", "fast", "runner", "study", "publish")  # of mlops_lib; the first is the library itself
+
+
+def modules(wing: str = "") -> pd.DataFrame:
+    """Return a row for each module of a wing: its name and the first sentence of its docstring.
+
+    Reads the files without importing them. Without a wing, the modules of the library itself.
+    """
+    rows = [
+        {"Module": file.stem, "Its one concern": _first_sentence(file.read_text())}
+        for file in sorted((PROJECT / "mlops_lib" / wing).glob("*.py"))
+        if file.stem not in ("__init__", "__main__")
+    ]
+    return pd.DataFrame(rows, columns=["Module", "Its one concern"]).set_index("Module")
+
+
+def _first_sentence(code: str) -> str:
+    """Return what the first paragraph of a module's docstring says before its first full stop."""
+    paragraph = (ast.get_docstring(ast.parse(code)) or "").partition("\n\n")[0]
+    return " ".join(paragraph.split()).partition(". ")[0].removesuffix(".").replace("`", "")
 
 
 def parameters(template: str) -> pd.DataFrame:

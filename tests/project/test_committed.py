@@ -1,7 +1,6 @@
 """The runs that are committed with the book: valid, small, of the templates as they are now."""
 
-import re
-
+import code_blocks
 import pytest
 
 from mlops_lib import paths, record
@@ -40,9 +39,9 @@ def test_every_record_that_is_there_belongs_to_a_suite():
 
 
 def test_the_run_that_the_page_reproduce_repeats_is_there():
-    page = (paths.BOOK / "reproduce.md").read_text()
-    (shown, compared) = re.findall(
-        r"^    (OMP.*)\n    mlops compare out\.ipynb (\S+)$", page, re.M
-    )[0]
-    made = record.read((paths.PROJECT / compared).with_suffix(".json"))
-    assert shown == again.papermill_command(made)
+    lines = iter(code_blocks.lines((paths.BOOK / "reproduce.md").read_text()))
+    repeated = next(line for line in lines if line.startswith("OMP_NUM_THREADS="))
+    *compare, path = next(lines).split()
+    assert compare == ["mlops", "compare", "out.ipynb"]
+    made = record.read((paths.PROJECT / path).with_suffix(".json"))
+    assert repeated == again.papermill_command(made)

@@ -58,7 +58,7 @@ def test_pages_with_code_are_computed_at_every_build():
     results = {"results_q1a", "results_q1b", "results_q2"}
     assert computed == results | {
         "intro", "methods", "findings", "beyond", "speed", "all_runs",
-        "reference_parameters", "reference_record",
+        "reference_parameters", "reference_record", "reference_api",
     }  # fmt: skip
 
 
