@@ -29,7 +29,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlops_lib import checkpoint, data, hardware, machine, paths, svm
-from mlops_lib.params import TEMPLATES, Parameters, UserError, first_problem
+from mlops_lib.messages import first_problem
+from mlops_lib.params import TEMPLATES, Parameters, UserError
 from mlops_lib.schema import RESULTS, Machine
 
 MIME = "application/vnd.mlops-record+json"
