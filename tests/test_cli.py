@@ -9,8 +9,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from mlops_lib import downloads
-from mlops_lib import machine
+from mlops_lib import downloads, machine
 from mlops_lib.cli import main
 from mlops_lib.publish import build as book
 from mlops_lib.runner import execute as run

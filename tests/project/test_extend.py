@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_data import idx
+from idx_files import idx
 from torch import nn
 from torchvision.models import get_model
 
