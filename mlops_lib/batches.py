@@ -1,4 +1,4 @@
-"""Batches of normalised images: from memory of the device, or through a DataLoader.
+"""Batches of normalised images: from the device's memory, or through a DataLoader.
 
 Both yield the same batches in the same order for the same seed.
 """
@@ -17,13 +17,13 @@ from torch.utils.data import DataLoader, TensorDataset
 from mlops_lib.machine import cores
 from mlops_lib.params import Q1a
 
-LOADERS = 4  # processes that bring images to a GPU, where there are cores for them
+MAX_WORKERS = 4  # processes that bring images to a GPU, given enough cores
 Batch = tuple[torch.Tensor, torch.Tensor]  # images, float (B, C, S, S), and labels, int64 (B,)
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How stored images become what a network sees; mean and std are of pixels in 0..255."""
+    """How stored images become a network's input; mean and std are of pixels in 0..255."""
 
     mean: float
     std: float
@@ -32,7 +32,7 @@ class Preparation:
 
     @classmethod
     def fitted(cls, images: np.ndarray, input_size: int = 28, in_channels: int = 1) -> Preparation:
-        """Take mean and spread from images, uint8 (N, H, W): those of the training split."""
+        """Take mean and standard deviation from the training images, uint8 (N, H, W)."""
         return cls(float(images.mean()), float(images.std()), input_size, in_channels)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
@@ -46,7 +46,7 @@ class Preparation:
 def order(count: int, batch_size: int, seed: int, epoch: int) -> list[torch.Tensor]:
     """Shuffle `count` images into batches of positions, the same for the same seed and epoch.
 
-    The last batch is shorter; a single image left over is dropped, because batch
+    The last batch may be shorter; a single remaining image is dropped, because batch
     normalisation can't train on one.
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
@@ -66,7 +66,7 @@ class Resident:
         batch_size: int,
         device: torch.device,
         seed: int = 0,
-        pin_memory: bool = False,  # where a DataLoader brings them
+        pin_memory: bool = False,  # only a DataLoader does
     ) -> None:
         self.images = torch.from_numpy(images).to(device)
         self.labels = torch.from_numpy(labels).to(device)
@@ -77,17 +77,17 @@ class Resident:
         return len(self.labels)
 
     def digest(self) -> str:
-        """Return a hash of images, labels and preparation, by which others are told from these."""
+        """Return a hash of images, labels and preparation."""
         stored = (self.images.cpu().numpy(), self.labels.cpu().numpy())
         return joblib.hash([*stored, self.prepare])
 
     @property
     def images_in_epoch(self) -> int:
-        """Return how many images an epoch trains on: all, or all but a last one alone."""
+        """Return the number of images in an epoch: all, except one that would be a batch alone."""
         return len(self) - (len(self) % self.batch_size == 1)
 
     def shuffled(self, epoch: int) -> Generator[tuple[torch.Tensor, ...]]:
-        """Yield what `batch` takes, on the device, for the training batches of an epoch."""
+        """Yield the arguments of `batch`, on the device, for each training batch of an epoch."""
         chunks = order(len(self), self.batch_size, self.seed, epoch)
         sizes = [len(chunk) for chunk in chunks]
         for positions in torch.cat(chunks).to(self.device).split(sizes):
@@ -107,7 +107,7 @@ class Resident:
 
 
 class Loader(Resident):
-    """The usual way: images stay in host memory and come through `torch.utils.data`."""
+    """All images in host memory; batches come through `torch.utils.data`, as is usual."""
 
     def __init__(
         self,
@@ -122,25 +122,26 @@ class Loader(Resident):
         super().__init__(images, labels, prepare, device=torch.device("cpu"), **options)
         cuda = device.type == "cuda"
         self.device, self.pin_memory = device, pin_memory and cuda
-        # On a CPU, processes that bring images would take the cores that compute.
-        self.workers = min(LOADERS, len(cores()) - 1) if cuda else 0
+        # On a CPU, such processes would take cores from the training.
+        self.workers = min(MAX_WORKERS, len(cores()) - 1) if cuda else 0
 
     def shuffled(self, epoch: int) -> Generator[tuple[torch.Tensor, ...]]:
         batches = [chunk.tolist() for chunk in order(len(self), self.batch_size, self.seed, epoch)]
-        yield from self._load(batch_sampler=batches)
+        yield from self._stored(batch_sampler=batches)
 
     def batch(self, images: torch.Tensor, labels: torch.Tensor) -> Batch:  # type: ignore[override]
         """Make a batch of stored images, uint8 (B, H, W), and their labels, int64 (B,)."""
         return self.prepare(images), labels
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
-        for stored in self._load(batch_size=batch_size):
+        for stored in self._stored(batch_size=batch_size):
             yield self.batch(*stored)
 
-    def _load(self, **how) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def _stored(self, **options) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield batches of stored images and labels, on the device."""
         dataset = TensorDataset(self.images, self.labels)
-        how |= {"pin_memory": self.pin_memory, "num_workers": self.workers}
-        for stored in DataLoader(dataset, **how):
+        options |= {"pin_memory": self.pin_memory, "num_workers": self.workers}
+        for stored in DataLoader(dataset, **options):
             yield tuple(part.to(self.device, non_blocking=True) for part in stored)
 
 
@@ -154,7 +155,10 @@ def parts(
     images: np.ndarray,
     labels: np.ndarray,
 ) -> Callable[[np.ndarray], Resident]:
-    """Return a function from rows, int (n,), to the batches of those images, as asked for."""
+    """Return a function from rows, int (n,), to the batches of those images.
+
+    `parameters` choose the input pipeline and its batch size.
+    """
 
     def part(rows: np.ndarray) -> Resident:
         return PIPELINES[parameters.input_pipeline](

@@ -234,19 +234,20 @@ def export(target: str) -> None:
 def data(names: tuple[str, ...]) -> None:
     """Fetch and verify the datasets NAMES (all that the reports use, where none is named)."""
     from mlops_lib import data as datasets
+    from mlops_lib import downloads
 
     if "digits" in names:
         click.echo("digits: nothing to fetch, scikit-learn brings them")
     files = [name for name in names if name != "digits"]
     for name in files:
-        datasets.check_name(name)
+        downloads.require_known(name)
     for name in files if names else ("mnist", "fashion_mnist"):
         if classes := datasets.picture_folders(name):
             images, _ = datasets.load(name)
             place = classes[0].parent
             click.echo(f"{name}: {len(images)} pictures of {len(classes)} classes in {place}")
             continue
-        paths = datasets.fetch(name, click.echo)
+        paths = downloads.fetch(name, click.echo)
         click.echo(f"{name}: four files in {paths[0].parent}, checked (SHA-256)")
 
 

@@ -27,7 +27,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mlops_lib import checkpoint, data, hardware, machine, paths, svm
 from mlops_lib.fast import is_on as fast_is_on
 from mlops_lib.fast import kernel_start
-from mlops_lib.params import TEMPLATES, Parameters, UserError, first_problem
+from mlops_lib.messages import first_problem
+from mlops_lib.params import TEMPLATES, Parameters, UserError
 from mlops_lib.schema import RESULTS, Machine
 
 MIME = "application/vnd.mlops-record+json"

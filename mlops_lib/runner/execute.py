@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlops_lib import checkpoint, paths, record, tables
-from mlops_lib.params import ParameterError, nearest
+from mlops_lib.messages import nearest
+from mlops_lib.params import ParameterError
 from mlops_lib.record import Record
 from mlops_lib.runner import kernels
 from mlops_lib.runner import suite as suites

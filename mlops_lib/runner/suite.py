@@ -28,14 +28,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlops_lib import machine, paths
-from mlops_lib.params import (
-    TEMPLATES,
-    ParameterError,
-    Parameters,
-    first_problem,
-    nearest,
-    shorten,
-)
+from mlops_lib.messages import first_problem, nearest, shorten
+from mlops_lib.params import TEMPLATES, ParameterError, Parameters
 
 # What a run's file is named after, in this order; the hash tells apart what these don't.
 SLUG_NAMES = ("dataset", "model", "kernel", "optimizer", "lr", "batch_size", "device")

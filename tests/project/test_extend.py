@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_data import idx
+from idx_files import idx
 from torch import nn
 from torchvision.models import get_model
 
-from mlops_lib import data, paths, record
+from mlops_lib import downloads, paths, record
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MOST_LINES = 15  # of a change
@@ -123,7 +123,7 @@ def test_a_dataset_of_idx_files(project):
     folder.mkdir(parents=True)
     labels = np.arange(100, dtype=np.uint8) % 10
     images = np.full((100, 28, 28), 20, np.uint8) * labels[:, None, None]
-    for name, array in zip(data.FILES, (images, labels, images, labels), strict=True):
+    for name, array in zip(downloads.FILES, (images, labels, images, labels), strict=True):
         (folder / name).write_bytes(idx(array))
     sh(project, blocks("Another dataset", "bash")[1])
     load = "from mlops_lib import data\nprint(*(x.shape for x in data.load('noise')))"

@@ -5,6 +5,7 @@ import jsonschema
 import pytest
 
 from mlops_lib import schema
+from mlops_lib.messages import allowed
 from mlops_lib.params import TEMPLATES, ParameterError
 from mlops_lib.paths import BOOK, PROJECT
 from mlops_lib.publish import reference
@@ -32,7 +33,7 @@ def test_every_parameter_is_explained(template):
     ],
 )
 def test_what_is_allowed_is_said_in_words(piece, says):
-    assert reference.allowed(piece) == says
+    assert allowed(piece) == says
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

@@ -1,0 +1,205 @@
+"""Records and notebooks with generated mistakes, from reading them to the pages that show them."""
+
+import contextlib
+import dataclasses
+import json
+
+import pytest
+from bad_inputs import CODE, EXAMPLES, SCRIPT, assert_is_clear, at_once, edited, plain
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlops_lib import record, tables
+from mlops_lib.params import TEMPLATES
+from mlops_lib.study import beyond, disagreement, headlines, layouts, sources
+
+
+def found(template):
+    """Return the content of a record as its template writes it."""
+    scored = {"test_accuracy": 0.75, "confusion_matrix": [[2, 1], [0, 1]], "correct": "0A==",
+              "train_images": 400, "note": "x"}  # fmt: skip
+    fitted = {"fit_seconds": 2.5, "best": {"C": 10.0, "degree": None, "gamma": "scale"}}
+    trained = {"train_seconds": 2.5, "images_per_second": 160.0, "flops": 33_000_000,
+               "peak_share": 0.25, "epochs": [{"train_loss": 0.5}]}  # fmt: skip
+    return {
+        "schema_version": 1,
+        "template": template,
+        "key": "0" * 64,
+        "parameters": TEMPLATES[template](dataset="mnist").model_dump(mode="json"),
+        "results": scored | (fitted if template == "q1b" else trained),
+        "environment": {"device": "cpu", "device_name": "a CPU", "commit": None},
+        "started_at": "2026-01-01T00:00:00Z",
+        "duration_seconds": 3.5,
+    }
+
+
+ODD_JSON = [
+    SCRIPT, f'"><{SCRIPT}', "", "x" * 10**4, "\ud800", "1e-3", "0A==", "_A==", "\n\n", *CODE,
+    None, True, False, 0, 1, -1, 0.5, 2**63, 10**400, -0.0, 1e308, float("nan"), float("inf"),
+    [], {}, [[]], [None], {"": None}, {"page": SCRIPT, "title": SCRIPT}, [[1, 2], [3]],
+    [[2, 1], [0, 2]], [[4]], [[10**30]], "q2", "cuda", {"C": SCRIPT}, {"C": None},
+]  # fmt: skip
+NAMES = ["page", "title", "suite", "template", "best", "device", "epochs", "seed", "x", SCRIPT]
+
+
+def deep(levels):
+    value = 0
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@st.composite
+def records(draw):
+    """Draw a record in which a key or two are dropped, renamed, added or given another value."""
+    content = found(draw(st.sampled_from(sorted(TEMPLATES))))
+    odd = st.sampled_from(ODD_JSON) | plain
+    for _ in range(draw(st.integers(1, 2))):
+        inside = draw(st.sampled_from(["", "parameters", "results", "environment"]))
+        part = content.get(inside) if inside else content
+        if not isinstance(part, dict) or not part:
+            continue
+        name = draw(st.sampled_from(sorted(part)))
+        how = draw(st.sampled_from(["drop", "rename", "add", "replace", "nest"]))
+        if how == "replace":
+            part[name] = draw(odd)
+        elif how == "add":
+            part[draw(st.sampled_from(NAMES))] = draw(odd)
+        elif how == "nest":
+            part[name] = deep(draw(st.sampled_from([1, 100, 300, 900])))
+        else:
+            value = part.pop(name)
+            if how == "rename":
+                part[draw(st.sampled_from(NAMES))] = value
+    return content
+
+
+def shows(content):
+    """Return a notebook that shows a record."""
+    output = {"output_type": "execute_result", "data": {record.MIME: content}}
+    return {"cells": [{"cell_type": "markdown"}, {"cell_type": "code", "outputs": [{}, output]}]}
+
+
+def assert_is_refused_or_shown(path, content):
+    """Read a record: it is refused, or it is what the file says and can't run script."""
+    try:
+        with at_once():
+            made = record.read(path)
+    except record.RecordError as error:
+        assert_is_clear(error, path.name)
+        return
+    for part in ("results", "environment"):
+        assert repr(getattr(made, part)) == repr(content[part])
+    assert made.parameters == TEMPLATES[made.template](**content["parameters"]).model_dump(
+        mode="json"
+    )
+    record.write(made, path.with_suffix(".json"))
+    assert record.read(path.with_suffix(".json")).model_dump() == made.model_dump(mode="json")
+    runs = tables.all_runs(path.parents[2])
+    pages = [made._repr_mimebundle_()["text/html"], layouts.overview(runs).data]
+    pages += [layouts.page(table(runs)).data for table in (layouts.q1a, layouts.q1b, layouts.q2)]
+    pages += [f(runs).data for f in (headlines.q1a, headlines.q1b, headlines.q2)]
+    assert headlines.overview(runs)["runs"] == "1"  # text, which Sphinx escapes
+    sources.ours(runs)
+    pages += [beyond.front(runs).data, beyond.seeds(runs).data, disagreement.sides(runs).data]
+    beyond.growth(runs)
+    beyond.never_right(runs, runs["dataset"][0], int(runs["seed"][0]))
+    assert "<script" not in "".join(pages)
+    assert 'href="runs/suite/q1/run.html"' in pages[1]
+
+
+@pytest.fixture
+def place(tmp_path):
+    folder = tmp_path / "suite" / "q1"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@settings(EXAMPLES, max_examples=200)
+@given(content=records(), in_notebook=st.booleans())
+def test_records(place, content, in_notebook):
+    path = place / ("run.ipynb" if in_notebook else "run.json")
+    path.write_text(json.dumps(shows(content) if in_notebook else content))
+    assert_is_refused_or_shown(path, content)
+
+
+@EXAMPLES
+@given(draw=st.data(), in_notebook=st.booleans())
+def test_files_that_should_be_records(place, draw, in_notebook):
+    path = place / ("run.ipynb" if in_notebook else "run.json")
+    content = found("q1a")
+    text = json.dumps(shows(content) if in_notebook else content)
+    odd = st.sampled_from(
+        ["NaN", "1e999", "9" * 5000, "[" * 99_999, '{"a":' * 9999, "\0", SCRIPT, "null"]
+    )
+    raw = draw.draw(edited(text, odd | st.text(max_size=8))).encode("utf-8", "surrogatepass")
+    cut = draw.draw(st.integers(len(raw) // 2, len(raw)) | st.just(len(raw)))
+    path.write_bytes(raw[:cut] + draw.draw(st.just(b"") | st.binary(max_size=4)))
+    with contextlib.suppress(ValueError, RecursionError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if in_notebook:
+            with contextlib.suppress(Exception):
+                content = content["cells"][-1]["outputs"][-1]["data"][record.MIME]
+    assert_is_refused_or_shown(path, content)
+
+
+@pytest.mark.parametrize(
+    ("template", "part", "name", "value"),
+    [
+        ("q1a", "results", "best", SCRIPT),
+        ("q1b", "results", "best", {"degree": 2}),
+        ("q1b", "results", "best", {"C": SCRIPT}),
+        ("q1b", "results", "train_images", "many"),
+        ("q1a", "results", "test_accuracy", float("nan")),
+        ("q1a", "results", "confusion_matrix", [[1, 2], [3]]),
+        ("q1a", "parameters", "optimizer", SCRIPT),
+        ("q2", "environment", "device", SCRIPT),
+        ("q2", "environment", "commit", "\ud800"),
+        ("q2", "environment", "x", deep(300)),
+    ],
+)
+def test_records_that_tables_could_not_show_are_refused(tmp_path, template, part, name, value):
+    content = found(template)
+    content[part][name] = value
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(record.RecordError) as caught:
+        record.read(path)
+    assert_is_clear(caught.value, "run.json", "holds no record")
+
+
+@pytest.mark.parametrize("suffix", [".json", ".ipynb"])
+def test_what_is_not_a_file_is_no_record(tmp_path, suffix):
+    path = tmp_path / f"run{suffix}"
+    path.mkdir()
+    with pytest.raises(record.RecordError) as caught:
+        record.read(path)
+    assert_is_clear(caught.value, path.name, "can't be read")
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [5, "x", {}, None, [1], [None], [[]], [{"outputs": 5}], [{"outputs": [5]}],
+     [{"outputs": [{"data": record.MIME}]}]],
+)  # fmt: skip
+def test_notebooks_of_another_shape_hold_no_record(tmp_path, cells):
+    path = tmp_path / "run.ipynb"
+    for notebook in ({"cells": cells}, cells):
+        path.write_text(json.dumps(notebook))
+        with pytest.raises(record.RecordError) as caught:
+            record.read(path)
+        assert_is_clear(caught.value, "run.ipynb", "holds no record")
+
+
+@pytest.mark.parametrize("correct", ["", "0A", "0A=", "0A==0A==", "?A==", "0AA=", None, 5, "é"])
+def test_answers_that_are_not_a_bit_an_image_are_refused(correct):
+    results = found("q1a")["results"]
+    assert record.unpack_correct(results).tolist() == [True, True, False, True]
+    with pytest.raises(record.RecordError, match=r"results\.correct should be"):
+        record.unpack_correct(results | {"correct": correct})
+
+
+def test_a_run_that_has_begun_is_escaped():
+    begun = record.begin("q1a", {})
+    hostile = begun.parameters.model_copy(update={"dataset": SCRIPT})
+    assert "<script" not in dataclasses.replace(begun, parameters=hostile)._repr_html_()
