@@ -55,7 +55,7 @@ def _slots_of(suite: str):
 
 
 def _slots_to_list(suite: str):
-    """Return the slots of SUITE whose runs are possible here or were tried; the number of others."""
+    """Return the slots whose runs are possible here or were tried, and the number of others."""
     everything = _slots_of(suite)
     slots = [
         slot
@@ -127,9 +127,7 @@ def run(suite: str, **options) -> None:
         click.echo("\n".join(plan.lines(slots, statuses, pending, options["jobs"])))
         return
     require_all((slot.run for slot in waiting), here=options["scheduler"] is None)
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # as Ctrl-C does: leave no process behind
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end all processes, as at Ctrl-C
     console = Console()
     with RunDisplay(len(waiting), console) as display:
         settings = grid.Options(

@@ -9,7 +9,7 @@ The gain: benchmark "a q1a run in a grid, beyond training and evaluation (s)" ag
 through papermill, beyond training and evaluation (s)".
 
 Where it applies: on systems that can fork (Linux, macOS), in grids. Elsewhere, and with
-`MLOPS_FAST=off`, a run gets an ordinary kernel, which may use the machine without limits.
+`MLOPS_FAST=off`, a run gets an ordinary kernel, which may use the whole machine.
 
 Private parts of other packages are touched in this file alone:
 
@@ -123,7 +123,7 @@ def start_server() -> None:
 def forked(directory: Path, share: Share | None = None) -> Iterator[_Manager]:
     """Yield a manager whose kernel works in `directory`; end that kernel afterwards.
 
-    Where kernels are not forked, it is an ordinary one in the current folder, without a share.
+    Where kernels are not forked, it is an ordinary one, which may use the whole machine.
     """
     with tempfile.TemporaryDirectory(prefix="mlops-") as sockets:
         km = _Manager(
@@ -196,7 +196,7 @@ def _serve(connection_file: str, directory: str, share: Share | None) -> None:
     """Be a kernel, in the forked process, until it is shut down."""
     os.setsid()
     os.chdir(directory)
-    # The server must not wait for this process, hence a daemon; but a DataLoader has children.
+    # Started as a daemon, so that nothing waits for it at exit; but a DataLoader has children.
     vars(multiprocessing.current_process())["_config"]["daemon"] = False
     if share is not None:
         keep_to(share)
@@ -328,6 +328,6 @@ class ForkProvisioner(LocalProvisioner):
         return self.connection_info
 
     async def kill(self, restart: bool = False) -> None:
-        """Kill the process and wait for it briefly: the manager polls only every tenth of a second."""
+        """Kill the process and wait until it ends: the manager polls only every 0.1 s."""
         await super().kill(restart)
         self.process.wait(0.1)
