@@ -12,9 +12,9 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from mlops_lib import machine, record, tables
-from mlops_lib.publish import build as book
-from mlops_lib.runner import execute as run
+from mlops_lib.publish import build
 from mlops_lib.runner import grid, suite
+from mlops_lib.runner.slot import find_slots
 
 SCRATCH = tempfile.TemporaryDirectory(prefix="mlops-tests-", ignore_cleanup_errors=True)
 os.environ["TMPDIR"] = SCRATCH.name  # processes that tests kill leave something there
@@ -60,7 +60,7 @@ def smoke(tmp_path_factory):
     """Execute the smoke suite once, through the runner; return its outcomes."""
     folder = tmp_path_factory.mktemp("runs")
     os.environ.pop("MLOPS_DATA", None)
-    slots = run.slots("smoke", suite.read("smoke"), folder)
+    slots = find_slots("smoke", suite.read("smoke"), folder)
     return list(grid.execute_all(slots))
 
 
@@ -117,7 +117,7 @@ def _build_book(project):
 @pytest.fixture(scope="module")
 def browser():
     """Return the system's Chromium, driven by Playwright."""
-    if (chromium := book.browser()) is None:
+    if (chromium := build.browser()) is None:
         pytest.skip("no Chromium here")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(

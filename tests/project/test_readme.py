@@ -20,8 +20,8 @@ from jupyter_book.cli import main as jupyter_book
 from mlops_lib import cli, record, tables
 from mlops_lib.params import TEMPLATES
 from mlops_lib.paths import BOOK, PROJECT
-from mlops_lib.runner import execute as run
 from mlops_lib.runner import suite
+from mlops_lib.runner.slot import find_slots
 from mlops_lib.study import beyond, claims, headlines, sources
 
 README = (PROJECT / "README.md").read_text()
@@ -85,7 +85,7 @@ def test_every_path_of_the_map_is_there():
     for path, text in table("path | what it is"):
         for name in re.findall(r"`([^`]+/[^`]*)`", f"{path} {text}"):
             assert "<" in name or list(PROJECT.glob(name)), name
-    slot = run.slots("smoke", suite.read("smoke"))[0]
+    slot = find_slots("smoke", suite.read("smoke"))[0]
     place = slot.notebook.parent.relative_to(PROJECT).as_posix()
     assert "`book/runs/<suite>/<template>/`" in README
     assert fnmatch(place, "book/runs/*/*")

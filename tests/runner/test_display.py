@@ -3,10 +3,10 @@ import io
 import pytest
 from rich.console import Console
 
-from mlops_lib.runner import display as console
+from mlops_lib.runner import display
 from mlops_lib.runner.display import RunDisplay, result_line
-from mlops_lib.runner.execute import Slot
 from mlops_lib.runner.grid import Outcome
+from mlops_lib.runner.slot import Slot
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def shown(executed):
 
 
 def test_a_log_gets_plain_lines(shown, monkeypatch):
-    monkeypatch.setattr(console, "LOG_EVERY_SECONDS", -1)
+    monkeypatch.setattr(display, "LOG_EVERY_SECONDS", -1)
     lines = shown(terminal=False).splitlines()
     assert lines[0] == "q1a  digits, ResNet-18, Adam 0.0003, batch 16 …"
     assert lines[1].strip() == "epoch 1/1: 50%"
@@ -65,13 +65,6 @@ def test_a_diverged_training_is_marked(shown):
         return Outcome(slot, record=made.model_copy(update={"results": results}))
 
     assert shown(False, diverged).strip().endswith("s in all, DIVERGED")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(None, "?"), (3.2, "3 s"), (150, "2 min"), (9000, "2.5 h")]
-)
-def test_durations_are_short(seconds, text):
-    assert console.duration_text(seconds) == text
 
 
 def test_a_result_is_one_line(executed):
