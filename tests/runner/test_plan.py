@@ -21,3 +21,11 @@ def test_times_are_estimated_from_runs_like_it(tmp_path, monkeypatch):
 )
 def test_durations_are_short(seconds, text):
     assert plan.duration_text(seconds) == text
+
+
+def test_datasets_of_the_same_size_take_the_same_time():
+    mnist, kmnist, digits = (
+        plan._kind("q1b", Q1b(dataset=name).model_dump(), "cpu")
+        for name in ("mnist", "kmnist", "digits")
+    )
+    assert mnist == kmnist != digits
