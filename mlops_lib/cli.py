@@ -92,30 +92,22 @@ def _print_left_out(count: int) -> None:
 @click.option("--timeout", type=click.FloatRange(0, 1e7, min_open=True), metavar="SECONDS",
               callback=_finite, help="End a run that takes longer.")  # fmt: skip
 @click.option("--keep-going/--fail-fast", default=True, show_default=True,
-              help="After a run that fails, go on with the others or start no more.")  # fmt: skip
+              help="After a run that fails, continue with the others or start no more.")  # fmt: skip
 @click.option("--scheduler", metavar="ADDRESS", help="Use the workers of this Dask scheduler.")
 def run(suite: str, **options) -> None:
     """Execute the runs of SUITE (a name in params/, or a YAML file) that are not recorded yet."""
-    from rich.console import Console
-
-    from mlops_lib.runner import grid, plan
-    from mlops_lib.runner.display import RunDisplay
-    from mlops_lib.runner.slot import DONE, FAILED, STALE, UNFINISHED, only, require_all, where
+    from mlops_lib.runner import plan
+    from mlops_lib.runner.slot import only, require_all, where
 
     # Other machines may have what a run needs; an explicitly named run reports what it lacks.
     anywhere = options["scheduler"] is not None or bool(options["only"])
     named = _slots_of(suite)
     everything = [slot for slot in named if anywhere or slot.run.possible]
     slots = only(where(everything, options["where"]), options["only"])
-    pending = FAILED if options["only_failed"] else UNFINISHED
-    pending |= STALE if options["stale"] else frozenset()
-    pending |= DONE if options["again"] else frozenset()
+    pending = _pending(options)
     statuses = [slot.status() for slot in slots]
-    lost = {"damaged": "could not be read", "failed": "was missing"}
-    for number, slot in enumerate(slots if not options["dry_run"] else []):
-        if (what := lost.get(statuses[number])) and slot.restore():
-            click.echo(f"{slot.record} {what}: written anew from its notebook")
-            statuses[number] = slot.status()
+    if not options["dry_run"]:
+        _restore_records(slots, statuses)
     waiting = [slot for slot, status in zip(slots, statuses, strict=True) if status in pending]
     of = f" of {len(everything)}" if len(slots) < len(everything) else ""
     click.echo(f"suite {suite}: {len(slots)}{of} runs, {statuses.count('done')} already recorded")
@@ -127,9 +119,41 @@ def run(suite: str, **options) -> None:
         click.echo("\n".join(plan.lines(slots, statuses, pending, options["jobs"])))
         return
     require_all((slot.run for slot in waiting), here=options["scheduler"] is None)
+    done = _execute(waiting, pending, options)
+    if done < len(waiting):
+        raise click.ClickException(
+            f"{len(waiting) - done} of {len(waiting)} runs are not done; "
+            f"'mlops status {suite}' shows which"
+        )
+
+
+def _pending(options: dict):
+    """Return the statuses of the runs that the options ask for."""
+    from mlops_lib.runner.slot import DONE, FAILED, STALE, UNFINISHED
+
+    pending = FAILED if options["only_failed"] else UNFINISHED
+    pending |= STALE if options["stale"] else frozenset()
+    return pending | (DONE if options["again"] else frozenset())
+
+
+def _restore_records(slots: list, statuses: list) -> None:
+    """Rewrite lost records whose notebooks hold them, and update `statuses`."""
+    lost = {"damaged": "could not be read", "failed": "was missing"}
+    for number, slot in enumerate(slots):
+        if (what := lost.get(statuses[number])) and slot.restore():
+            click.echo(f"{slot.record} {what}: rewritten from its notebook")
+            statuses[number] = slot.status()
+
+
+def _execute(slots: list, pending: frozenset, options: dict) -> int:
+    """Execute runs and display them; return how many are done. Exit with code 130 at Ctrl-C."""
+    from rich.console import Console
+
+    from mlops_lib.runner import grid
+    from mlops_lib.runner.display import RunDisplay
+
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end all processes, as at Ctrl-C
-    console = Console()
-    with RunDisplay(len(waiting), console) as display:
+    with RunDisplay(len(slots), Console()) as display:
         settings = grid.Options(
             pending=pending,
             jobs=options["jobs"],
@@ -143,17 +167,13 @@ def run(suite: str, **options) -> None:
         )
         done = 0
         try:
-            for outcome in grid.execute_all(waiting, settings):
+            for outcome in grid.execute_all(slots, settings):
                 display.finish(outcome)
                 done += outcome.error is None
         except KeyboardInterrupt:
-            click.echo(f"interrupted: {done} of {len(waiting)} runs done; run it again to go on")
+            click.echo(f"interrupted: {done} of {len(slots)} runs done; run it again to resume")
             sys.exit(130)
-    if done < len(waiting):
-        raise click.ClickException(
-            f"{len(waiting) - done} of {len(waiting)} runs are not done; "
-            f"'mlops status {suite}' shows which"
-        )
+    return done
 
 
 @main.command()

@@ -77,7 +77,7 @@ def test_done_runs_are_repeated_where_asked_for(mlops, smoke_in_place):
     assert "1 to run" in plan and "suite smoke: 1 of 5 runs, 1 already recorded" in plan
 
 
-def test_a_record_that_is_gone_is_written_anew(mlops, executed, tmp_path, monkeypatch):
+def test_a_missing_record_is_rewritten(mlops, executed, tmp_path, monkeypatch):
     monkeypatch.setenv("MLOPS_RUNS", str(tmp_path))
     done, made = executed["q1b"]
     (slot,) = [s for s in find_slots("smoke", suite.read("smoke")) if s.run == done.run]
@@ -86,7 +86,7 @@ def test_a_record_that_is_gone_is_written_anew(mlops, executed, tmp_path, monkey
     words = ("run", "smoke", "--only", f"q1b/{slot.run.slug}")
     assert "1 to run" in mlops(*words, "--dry-run").output
     said = mlops(*words).output
-    assert f"{slot.record} was missing: written anew from its notebook" in said
+    assert f"{slot.record} was missing: rewritten from its notebook" in said
     assert "1 of 5 runs, 1 already recorded" in said
     assert slot.read().results == made.results
 

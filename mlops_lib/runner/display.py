@@ -78,8 +78,8 @@ class RunDisplay:
 
     def wait(self, slot: Slot) -> None:
         """Print that a run can't begin yet."""
-        what = "it, or another measurement" if slot.run.template == BENCHMARK else "it"
-        self.say(f"{slot.run.template}  {slot.label} waits: another runner is at {what}")
+        what = "it or another benchmark" if slot.run.template == BENCHMARK else "it"
+        self.say(f"{slot.run.template}  {slot.label} waits: another runner is executing {what}")
 
     def output(self, slot: Slot, text: str) -> None:
         """Show the newest line that a run printed; in a log, only every few seconds."""
@@ -102,7 +102,7 @@ class RunDisplay:
             where = f"; the {what} is kept: {kept}" if kept.exists() else ""
             self.say(f"{prefix}: FAILED: {outcome.error}{where}")
         elif outcome.skipped:
-            self.say(f"{prefix}: another runner has done it meanwhile")
+            self.say(f"{prefix}: another runner has done it")
         elif outcome.record:
             accuracy = accuracy_text(outcome.record.results)
             took = outcome.record.duration_seconds

@@ -191,7 +191,7 @@ def only(slots: list[Slot], names: Collection[str]) -> list[Slot]:
     for name in names:
         if name not in named:
             raise ParameterError(
-                f"only={name!r} is not allowed: no run of the suite is called so"
+                f"only={name!r} is not allowed: no run of the suite has that name"
                 f"{nearest(name, list(named))}"
             )
     return [slot for name, slot in named.items() if not names or name in names]

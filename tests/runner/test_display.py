@@ -55,7 +55,7 @@ def test_a_run_that_waits_says_what_for(executed):
     text = io.StringIO()
     slot, _ = executed["q1a"]
     RunDisplay(1, Console(file=text, width=200)).wait(slot)
-    line = "q1a  digits, ResNet-18, Adam 0.0003, batch 16 waits: another runner is at it"
+    line = "q1a  digits, ResNet-18, Adam 0.0003, batch 16 waits: another runner is executing it"
     assert text.getvalue().strip() == line
 
 

@@ -76,7 +76,7 @@ def test_a_server_that_can_not_import_ends_the_wait_for_it(tmp_path, fault):
     os.killpg(runner.pid, signal.SIGINT)  # as a terminal does
     assert runner.wait(timeout=20) == 130
     said = runner.stdout.read()
-    assert "run it again to go on" in said and "Traceback" not in said
+    assert "run it again to resume" in said and "Traceback" not in said
 
 
 def test_a_killed_kernel_costs_its_run_alone(tmp_path, undisturbed):
@@ -104,7 +104,7 @@ def test_a_killed_kernel_costs_its_run_alone(tmp_path, undisturbed):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_runner_says_how_to_go_on(tmp_path, monkeypatch, number):
+def test_an_interrupted_runner_says_how_to_resume(tmp_path, monkeypatch, number):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
@@ -114,7 +114,7 @@ def test_an_interrupted_runner_says_how_to_go_on(tmp_path, monkeypatch, number):
     children = psutil.Process(runner.pid).children(recursive=True)
     runner.send_signal(number)
     assert runner.wait(timeout=60) == 130  # on a busy machine, the kernel's server still imports
-    assert "run it again to go on" in runner.stdout.read()
+    assert "run it again to resume" in runner.stdout.read()
     assert_gone(children)
     assert not [path for path in scratch.glob("mlops-*") if path.is_dir()]
 

@@ -7,7 +7,7 @@ from mlops_lib.runner import grid, repeat, suite
 from mlops_lib.runner.slot import Slot
 
 
-def test_a_damaged_record_is_written_anew_from_its_notebook(executed, tmp_path):
+def test_a_damaged_record_is_rewritten_from_its_notebook(executed, tmp_path):
     done, made = executed["q1a"]
     slot = Slot(done.run, tmp_path / "any")
     slot.record.parent.mkdir(parents=True)
