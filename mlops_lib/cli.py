@@ -92,7 +92,7 @@ def _print_left_out(count: int) -> None:
 @click.option("--timeout", type=click.FloatRange(0, 1e7, min_open=True), metavar="SECONDS",
               callback=_finite, help="End a run that takes longer.")  # fmt: skip
 @click.option("--keep-going/--fail-fast", default=True, show_default=True,
-              help="After a run that fails, continue with the others or start no more.")  # fmt: skip
+              help="After a failure, continue with the others or start no more.")  # fmt: skip
 @click.option("--scheduler", metavar="ADDRESS", help="Use the workers of this Dask scheduler.")
 def run(suite: str, **options) -> None:
     """Execute the runs of SUITE (a name in params/, or a YAML file) that are not recorded yet."""
