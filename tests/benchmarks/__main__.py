@@ -157,7 +157,7 @@ def overhead(most: float) -> Figure:
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(4):  # the first one waits for the server to import everything
             p = Q1a(train_size=1000, epochs=1, seed=seed)
-            slot = Slot(suite.Run("q1a", p), Path(folder))
+            slot = Slot(suite.Run("q1a", p), Path(folder, "suite"))
             made = next(grid.execute_all([slot])).record
             beyond.append(made.duration_seconds - _cells(slot.notebook))
     return _values(beyond[1:], statistics.median(beyond[1:])) | {"most": most}
