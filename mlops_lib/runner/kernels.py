@@ -15,36 +15,30 @@ Private parts of other packages are touched in this file alone:
 
 - `multiprocessing.forkserver.ensure_running`, undocumented: starts the server before the first run
   needs it (`start_server`);
-- `_config["daemon"]` of `multiprocessing.current_process()`: a kernel may have children although
-  it is its server's daemon (`_serve`), a Dask worker may start kernels although it is a daemon
-  (`_plain_parent`);
+- `_config["daemon"]` of `multiprocessing.current_process()`: allows kernels, started as daemons,
+  to have children (`_serve`), and Dask workers, daemons too, to start kernels (`_plain_parent`);
 - `__file__` and `__spec__` of `__main__`: hidden while a process starts, otherwise
   `multiprocessing` would run the caller's script again in it (`_plain_parent`);
 - `KernelManager.provisioner` of jupyter_client: set before the start, otherwise it would be chosen
   by the kernel's specification, which users may change (`forked`);
 - `process`, `pid` and `pgid` of its `LocalProvisioner`: set to those of the fork
-  (`ForkProvisioner`);
-- `_handle_kernel_info_reply` of its client: called as the method that is replaced does (`_Client`).
+  (`ForkProvisioner`).
 """
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import os
 import signal
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty
 from typing import Any
 
-from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
@@ -147,38 +141,11 @@ def forked(directory: Path, share: Share | None = None) -> Iterator[_Manager]:
                 run_sync(km.shutdown_kernel)(now=True)
 
 
-class _Client(AsyncKernelClient):
-    """A client that is ready as soon as its kernel answers.
-
-    jupyter_client's own listens for another fifth of a second, so that no late message is taken
-    for a reply; nbclient matches replies to requests by itself.
-    """
-
-    async def wait_for_ready(self, timeout: float | None = None) -> None:
-        """Wait until the kernel answers; raises RuntimeError if it ends, or after `timeout` s."""
-        end = time.monotonic() + (math.inf if timeout is None else timeout)
-        while not await self._answers():
-            if not await self.is_alive():
-                raise RuntimeError("the kernel died before it was ready")
-            if time.monotonic() > end:
-                raise RuntimeError(f"the kernel was not ready in {timeout} seconds")
-
-    async def _answers(self) -> bool:
-        self.kernel_info()
-        try:
-            reply = await self.get_shell_msg(timeout=1)
-            await self.get_iopub_msg(timeout=0.05)  # the channel for what cells print is open
-        except Empty:
-            return False
-        self._handle_kernel_info_reply(reply)
-        return True
-
-
 class _Manager(AsyncKernelManager):
     """A manager that remembers its clients: nbclient leaves their sockets open."""
 
     def __init__(self, **traits: Any) -> None:
-        super().__init__(client_factory=_Client, **traits)
+        super().__init__(**traits)
         self.clients: list[Any] = []
 
     def end(self) -> None:

@@ -1,7 +1,6 @@
 import ctypes
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -124,19 +123,6 @@ def test_it_ends_with_its_manager(tmp_path):
             break
         time.sleep(0.1)
     assert gone(pid)
-
-
-def test_a_kernel_that_dies_or_stays_silent_is_not_waited_for(tmp_path):
-    with kernels.forked(tmp_path) as manager:
-        run_sync(manager.start_kernel)()
-        client = manager.client()
-        client.start_channels()
-        os.kill(manager.provisioner.pid, signal.SIGSTOP)
-        with pytest.raises(RuntimeError, match=r"not ready in 0\.5 seconds"):
-            run_sync(client.wait_for_ready)(timeout=0.5)
-        manager.end()
-        with pytest.raises(RuntimeError, match="died before it was ready"):
-            run_sync(client.wait_for_ready)(timeout=60)
 
 
 def test_what_has_ended_is_not_signalled_by_its_number(tmp_path):
