@@ -1,7 +1,7 @@
 """A slot: a run and where its notebook and record belong; whether it is done; choosing among slots.
 
 The runs of a suite lie below `book/runs/<suite>/<template>/`. Suites share their runs: a run that
-another suite has recorded keeps its place there.
+another suite has recorded stays there.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ def read(**cell):
 @pytest.mark.parametrize("text", BAD_MARKDOWN)
 def test_markdown_runs_nothing(text):
     output = v4.new_output("display_data", {"text/markdown": text})
-    shown = read(outputs=[output]).cells[0].outputs[0].data["text/markdown"]
-    for found in (read(source=text).cells[0].source, shown):
+    kept = read(outputs=[output]).cells[0].outputs[0].data["text/markdown"]
+    for found in (read(source=text).cells[0].source, kept):
         assert not [mark for mark in COMMANDS if mark in found]
 
 
@@ -82,10 +82,10 @@ def test_a_run_page_begins_with_how_to_repeat_it():
     run_pages.summarise(notebook, made, Path("runs/cpu/q1b/a.ipynb"))
     title, box, parameters, code = run_pages.harmless(notebook).cells
     assert title.source == "# digits, SVM, C 1,5, CPU"
-    shown = box.outputs[0].data["text/html"]
-    assert "papermill book/q1b.ipynb out.ipynb -p dataset digits -p C 1.0,5.0</code>" in shown
-    assert "<td>cpu</td>" in shown
-    assert "<script>" not in shown
+    text = box.outputs[0].data["text/html"]
+    assert "papermill book/q1b.ipynb out.ipynb -p dataset digits -p C 1.0,5.0</code>" in text
+    assert "<td>cpu</td>" in text
+    assert "<script>" not in text
     assert "remove-cell" in parameters.metadata["tags"]
     assert code.metadata["tags"] == ["hide-input"]
 

@@ -146,9 +146,9 @@ def test_a_run_that_takes_too_long_is_ended(tmp_path):
 
 
 def test_a_path_too_long_for_sockets_is_refused(tmp_path, monkeypatch):
-    place = tmp_path / ("x" * 80)
-    place.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    folder = tmp_path / ("x" * 80)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     with pytest.raises(ParameterError, match=r"TMPDIR='.*x' is not allowed: .* at most 75 char"):
         list(grid.execute_all(tiny_slots(tmp_path, 1)))
 
