@@ -13,7 +13,7 @@ import click
 
 
 class _Group(click.Group):
-    """Turn errors that speak to the user into one line on stderr and exit code 2."""
+    """Turn errors that the user can mend into one line on stderr and exit code 2."""
 
     def invoke(self, context: click.Context) -> object:
         from mlops_lib.params import UserError
@@ -23,8 +23,8 @@ class _Group(click.Group):
         except UserError as error:
             click.echo(f"mlops: {error}", err=True)
             context.exit(2)
-        except OSError as error:  # of a file that the user named, or a full disk
-            if error.errno == errno.EPIPE:  # nobody reads on: not an error
+        except OSError as error:  # about a file that the user named, or a full disk
+            if error.errno == errno.EPIPE:  # the reader has closed the pipe: not an error
                 raise
             what = f"{error.filename}: {error.strerror}" if error.filename else error
             click.echo(f"mlops: {what}", err=True)
@@ -40,23 +40,23 @@ def main() -> None:
 
 
 def _finite(_: click.Context, option: click.Parameter, value: float | None) -> float | None:
-    """Refuse `nan`, which lies in every range."""
+    """Refuse `nan`, which passes every check of a range."""
     if value is not None and math.isnan(value):
         raise click.BadParameter(f"{value} is not in the range 0<x<=10000000.0.")
     return value
 
 
-def _slots(suite: str):
-    """Return all runs of SUITE, also those that are not possible here."""
-    from mlops_lib.runner import execute as run
-    from mlops_lib.runner import suite as suites
+def _slots_of(suite: str):
+    """Return the slots of all runs of SUITE, also of those that are not possible here."""
+    from mlops_lib.runner.slot import find_slots
+    from mlops_lib.runner.suite import read
 
-    return run.slots(suite, suites.read(suite, anywhere=True))
+    return find_slots(suite, read(suite, anywhere=True))
 
 
-def _listed(suite: str):
-    """Return the runs of SUITE that are possible here or were tried, and how many others it has."""
-    everything = _slots(suite)
+def _slots_to_list(suite: str):
+    """Return the slots whose runs are possible here or were tried, and the number of others."""
+    everything = _slots_of(suite)
     slots = [
         slot
         for slot in everything
@@ -65,7 +65,7 @@ def _listed(suite: str):
     return slots, len(everything) - len(slots)
 
 
-def _say_left_out(count: int) -> None:
+def _print_left_out(count: int) -> None:
     if count:
         click.echo(f"{count} more need a CUDA device; this machine has none")
 
@@ -92,46 +92,70 @@ def _say_left_out(count: int) -> None:
 @click.option("--timeout", type=click.FloatRange(0, 1e7, min_open=True), metavar="SECONDS",
               callback=_finite, help="End a run that takes longer.")  # fmt: skip
 @click.option("--keep-going/--fail-fast", default=True, show_default=True,
-              help="After a run that fails, go on with the others or start no more.")  # fmt: skip
+              help="After a failure, continue with the others or start no more.")  # fmt: skip
 @click.option("--scheduler", metavar="ADDRESS", help="Use the workers of this Dask scheduler.")
 def run(suite: str, **options) -> None:
     """Execute the runs of SUITE (a name in params/, or a YAML file) that are not recorded yet."""
-    from rich.console import Console
+    from mlops_lib.runner import plan
+    from mlops_lib.runner.slot import only, require_all, where
 
-    from mlops_lib.runner import execute as runner
-    from mlops_lib.runner import grid
-    from mlops_lib.runner.display import RunDisplay, plan
-
-    # Elsewhere runs may have what they need; and who names a run hears what it needs.
+    # Other machines may have what a run needs; an explicitly named run reports what it lacks.
     anywhere = options["scheduler"] is not None or bool(options["only"])
-    named = _slots(suite)
+    named = _slots_of(suite)
     everything = [slot for slot in named if anywhere or slot.run.possible]
-    slots = runner.only(runner.where(everything, options["where"]), options["only"])
-    again = runner.FAILED if options["only_failed"] else runner.UNFINISHED
-    again |= runner.STALE if options["stale"] else frozenset()
-    again |= runner.DONE if options["again"] else frozenset()
+    slots = only(where(everything, options["where"]), options["only"])
+    pending = _pending(options)
     statuses = [slot.status() for slot in slots]
-    lost = {"damaged": "could not be read", "failed": "was missing"}
-    for number, slot in enumerate(slots if not options["dry_run"] else []):
-        if (what := lost.get(statuses[number])) and slot.restore():
-            click.echo(f"{slot.record} {what}: written anew from its notebook")
-            statuses[number] = slot.status()
-    waiting = [slot for slot, status in zip(slots, statuses, strict=True) if status in again]
+    if not options["dry_run"]:
+        _restore_records(slots, statuses)
+    waiting = [slot for slot, status in zip(slots, statuses, strict=True) if status in pending]
     of = f" of {len(everything)}" if len(slots) < len(everything) else ""
     click.echo(f"suite {suite}: {len(slots)}{of} runs, {statuses.count('done')} already recorded")
-    _say_left_out(len(named) - len(everything))
+    _print_left_out(len(named) - len(everything))
     stale = statuses.count("stale")
-    if stale and "stale" not in again:
+    if stale and "stale" not in pending:
         click.echo(f"{stale} are of a template that has changed since: --stale repeats them")
     if options["dry_run"]:
-        click.echo("\n".join(plan(slots, statuses, again, options["jobs"])))
+        click.echo("\n".join(plan.lines(slots, statuses, pending, options["jobs"])))
         return
-    runner.require_all((slot.run for slot in waiting), here=options["scheduler"] is None)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing is left behind
-    console = Console()
-    with RunDisplay(len(waiting), console) as display:
-        how = grid.Options(
-            again=again,
+    require_all((slot.run for slot in waiting), here=options["scheduler"] is None)
+    done = _execute(waiting, pending, options)
+    if done < len(waiting):
+        raise click.ClickException(
+            f"{len(waiting) - done} of {len(waiting)} runs are not done; "
+            f"'mlops status {suite}' shows which"
+        )
+
+
+def _pending(options: dict):
+    """Return the statuses of the runs that the options ask for."""
+    from mlops_lib.runner.slot import DONE, FAILED, STALE, UNFINISHED
+
+    pending = FAILED if options["only_failed"] else UNFINISHED
+    pending |= STALE if options["stale"] else frozenset()
+    return pending | (DONE if options["again"] else frozenset())
+
+
+def _restore_records(slots: list, statuses: list) -> None:
+    """Rewrite lost records whose notebooks hold them, and update `statuses`."""
+    lost = {"damaged": "could not be read", "failed": "was missing"}
+    for number, slot in enumerate(slots):
+        if (what := lost.get(statuses[number])) and slot.restore():
+            click.echo(f"{slot.record} {what}: rewritten from its notebook")
+            statuses[number] = slot.status()
+
+
+def _execute(slots: list, pending: frozenset, options: dict) -> int:
+    """Execute runs and display them; return how many are done. Exit with code 130 at Ctrl-C."""
+    from rich.console import Console
+
+    from mlops_lib.runner import grid
+    from mlops_lib.runner.display import RunDisplay
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end all processes, as at Ctrl-C
+    with RunDisplay(len(slots), Console()) as display:
+        settings = grid.Options(
+            pending=pending,
             jobs=options["jobs"],
             retries=options["retries"],
             timeout=options["timeout"],
@@ -143,17 +167,13 @@ def run(suite: str, **options) -> None:
         )
         done = 0
         try:
-            for outcome in grid.execute_all(waiting, how):
+            for outcome in grid.execute_all(slots, settings):
                 display.finish(outcome)
                 done += outcome.error is None
         except KeyboardInterrupt:
-            click.echo(f"interrupted: {done} of {len(waiting)} runs done; run it again to go on")
+            click.echo(f"interrupted: {done} of {len(slots)} runs done; run it again to resume")
             sys.exit(130)
-    if done < len(waiting):
-        raise click.ClickException(
-            f"{len(waiting) - done} of {len(waiting)} runs are not done; "
-            f"'mlops status {suite}' shows which"
-        )
+    return done
 
 
 @main.command()
@@ -161,16 +181,16 @@ def run(suite: str, **options) -> None:
 def status(suite: str) -> None:
     """List the runs of SUITE: done, stale (the template has changed since), failed, missing, or
     damaged (the record can't be read)."""
-    from mlops_lib.runner import repeat as again
+    from mlops_lib.runner import repeat
 
-    slots, others = _listed(suite)
+    slots, others = _slots_to_list(suite)
     for slot in slots:
         status = slot.status()
         click.echo(f"{status:8} {slot.label} ({slot.run.template}/{slot.run.slug})")
         if status in ("failed", "damaged"):
-            click.echo(f"         {again.problem(slot.notebook)}")
-            click.echo(f"         {again.command(slot.notebook, suite)}")
-    _say_left_out(others)
+            click.echo(f"         {repeat.problem(slot.notebook)}")
+            click.echo(f"         {repeat.command(slot.notebook, suite)}")
+    _print_left_out(others)
 
 
 @main.command()
@@ -180,20 +200,20 @@ def status(suite: str) -> None:
 def report(suite: str | None, pdf: Path | None) -> None:
     """Build the book from the records that are there; end with the path of its first page."""
     from mlops_lib import tables
-    from mlops_lib.publish import build as book
+    from mlops_lib.publish import build
     from mlops_lib.runner.display import result_line
 
-    slots, others = _listed(suite) if suite else ([], 0)
+    slots, others = _slots_to_list(suite) if suite else ([], 0)
     if pdf:
-        book.pdf(pdf.resolve(), click.echo)
+        build.pdf(pdf.resolve(), click.echo)
     else:
-        index = book.build(click.echo)
+        index = build.build(click.echo)
     for error in tables.sound_and_damaged()[1].values():
         click.echo(f"left out: {error}")
     for slot in slots:
         found = slot.read()
         click.echo(result_line(slot, found) if found else f"not run: {slot.label}")
-    _say_left_out(others)
+    _print_left_out(others)
     click.echo(f"The book: {pdf or index}")
 
 
@@ -224,31 +244,31 @@ def compare(first: Path, second: Path, page: Path | None) -> None:
 @click.argument("target")
 def export(target: str) -> None:
     """Write all recorded runs to TARGET: a .csv or .parquet file, or the URI of an MLflow store."""
-    from mlops_lib.publish import export as exports
+    from mlops_lib.publish.export import write
 
-    click.echo(f"{exports.export(target)} runs written to {target}")
+    click.echo(f"{write(target)} runs written to {target}")
 
 
 @main.command()
 @click.argument("names", nargs=-1)
 def data(names: tuple[str, ...]) -> None:
     """Fetch and verify the datasets NAMES (all that the reports use, where none is named)."""
-    from mlops_lib import data as datasets
     from mlops_lib import downloads
+    from mlops_lib.data import load, picture_folders
 
     if "digits" in names:
         click.echo("digits: nothing to fetch, scikit-learn brings them")
-    files = [name for name in names if name != "digits"]
-    for name in files:
+    asked = [name for name in names if name != "digits"]
+    for name in asked:
         downloads.require_known(name)
-    for name in files if names else ("mnist", "fashion_mnist"):
-        if classes := datasets.picture_folders(name):
-            images, _ = datasets.load(name)
-            place = classes[0].parent
-            click.echo(f"{name}: {len(images)} pictures of {len(classes)} classes in {place}")
+    for name in asked if names else ("mnist", "fashion_mnist"):
+        if classes := picture_folders(name):
+            images, _ = load(name)
+            folder = classes[0].parent
+            click.echo(f"{name}: {len(images)} pictures of {len(classes)} classes in {folder}")
             continue
-        paths = downloads.fetch(name, click.echo)
-        click.echo(f"{name}: four files in {paths[0].parent}, checked (SHA-256)")
+        found = downloads.fetch(name, click.echo)
+        click.echo(f"{name}: four files in {found[0].parent}, checked (SHA-256)")
 
 
 if __name__ == "__main__":

@@ -69,11 +69,11 @@ def runs(tmp_path):
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory):
     """Execute the smoke suite once, through the runner; return its outcomes."""
-    from mlops_lib.runner import execute, grid, suite
+    from mlops_lib.runner import grid, suite
 
     folder = tmp_path_factory.mktemp("runs")
     os.environ.pop("MLOPS_DATA", None)
-    slots = execute.slots("smoke", suite.read("smoke"), folder)
+    slots = find_slots("smoke", suite.read("smoke"), folder)
     return list(grid.execute_all(slots))
 
 

@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from mlops_lib import downloads, machine
+from mlops_lib import downloads, machine, paths
 from mlops_lib.cli import main
-from mlops_lib.publish import build as book
-from mlops_lib.runner import execute as run
+from mlops_lib.publish import build
 from mlops_lib.runner import suite
+from mlops_lib.runner.slot import find_slots
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_mistake_is_one_line_and_a_bad_exit_code(mlops):
 def test_a_report_on_paper_ends_with_the_lines_of_its_suite_too(
     mlops, smoke_in_place, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(book, "pdf", lambda target, report: None)
+    monkeypatch.setattr(build, "pdf", lambda target, say: None)
     done = mlops("report", "--pdf", str(tmp_path / "x.pdf"), "--suite", "smoke")
     assert done.exit_code == 0
     assert "test accuracy" in done.output and "x.pdf" in done.output.splitlines()[-1]
@@ -77,23 +77,23 @@ def test_done_runs_are_repeated_where_asked_for(mlops, smoke_in_place):
     assert "1 to run" in plan and "suite smoke: 1 of 5 runs, 1 already recorded" in plan
 
 
-def test_a_record_that_is_gone_is_written_anew(mlops, executed, tmp_path, monkeypatch):
+def test_a_missing_record_is_rewritten(mlops, executed, tmp_path, monkeypatch):
     monkeypatch.setenv("MLOPS_RUNS", str(tmp_path))
     done, made = executed["q1b"]
-    (slot,) = [s for s in run.slots("smoke", suite.read("smoke")) if s.run == done.run]
+    (slot,) = [s for s in find_slots("smoke", suite.read("smoke")) if s.run == done.run]
     slot.notebook.parent.mkdir(parents=True)
     shutil.copy(done.notebook, slot.notebook)
     words = ("run", "smoke", "--only", f"q1b/{slot.run.slug}")
     assert "1 to run" in mlops(*words, "--dry-run").output
     said = mlops(*words).output
-    assert f"{slot.record} was missing: written anew from its notebook" in said
+    assert f"{slot.record} was missing: rewritten from its notebook" in said
     assert "1 of 5 runs, 1 already recorded" in said
     assert slot.read().results == made.results
 
 
 def test_runs_that_need_another_device_are_counted(mlops, tmp_path, monkeypatch):
     file = tmp_path / "mine.yaml"
-    shutil.copy(suite.FOLDER / "smoke.yaml", file)
+    shutil.copy(paths.SUITES / "smoke.yaml", file)
     grid = "  - {template: q2, fixed: {device: cuda}, grid: {seed: [1, 2]}, requires: cuda}\n"
     file.write_text(file.read_text().rstrip() + "\n" + grid)
     for present, count in ((False, 1), (True, 0)):
@@ -103,7 +103,7 @@ def test_runs_that_need_another_device_are_counted(mlops, tmp_path, monkeypatch)
             assert said.count("2 more need a CUDA device; this machine has none\n") == count
     monkeypatch.setattr(machine, "cuda_is_present", lambda: False)
     monkeypatch.setenv("MLOPS_RUNS", str(tmp_path / "runs"))
-    (slot, _) = run.slots(str(file), suite.read(str(file), anywhere=True))[-2:]
+    (slot, _) = find_slots(str(file), suite.read(str(file), anywhere=True))[-2:]
     slot.notebook.parent.mkdir(parents=True)
     slot.notebook.write_text("{}")  # it failed elsewhere
     *_, failed, _, command, left_out = mlops("status", str(file)).output.splitlines()
@@ -159,9 +159,9 @@ def test_the_command_that_repeats_a_failed_run_works(mlops, tmp_path, monkeypatc
     monkeypatch.setenv("MLOPS_RUNS", str(tmp_path / "runs"))
     (tmp_path / "my suites").mkdir()
     file = tmp_path / "my suites" / "mine.yaml"
-    shutil.copy(suite.FOLDER / "smoke.yaml", file)
+    shutil.copy(paths.SUITES / "smoke.yaml", file)
     for asked in ("smoke", str(file)):
-        slot = run.slots(asked, suite.read(asked))[0]
+        slot = find_slots(asked, suite.read(asked))[0]
         slot.notebook.parent.mkdir(parents=True)
         slot.notebook.write_text("{}")
         command = mlops("status", asked).output.splitlines()[2]

@@ -1,4 +1,4 @@
-"""Build the book with jupyter-book, and say in a few lines how it went; print it as a PDF."""
+"""Build the book with jupyter-book; print it as a PDF."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ class BuildError(UserError):
     """The book could not be built; the message ends with the last lines of the log."""
 
 
-def build(report: Callable[[str], None]) -> Path:
+def build(say: Callable[[str], None]) -> Path:
     """Run `jupyter-book build book/`, its output in a log; return the path of `index.html`.
 
-    `report` is called with a line of text before, and with every warning after.
+    `say` is called with a line of text before, and with every warning after.
     Raises BuildError.
     """
-    report("building the book: result pages are computed from the records …")
-    _jupyter_book(report, INDEX)
+    say("building the book: result pages are computed from the records …")
+    _jupyter_book(say, INDEX)
     return INDEX
 
 
-def pdf(target: Path, report: Callable[[str], None]) -> None:
+def pdf(target: Path, say: Callable[[str], None]) -> None:
     """Print the book to the file `target`, without the pages of single runs.
 
-    Raises BuildError, also where there is no Chromium, and no folder for the file.
+    Raises BuildError, also if there is no Chromium or no folder for the file.
     """
     if not target.parent.is_dir():
         raise BuildError(f"pdf={str(target)!r} is not allowed: {target.parent} is not a folder")
     chromium = browser()
     if chromium is None:
         raise BuildError(f"no browser to print with is installed: use {' or '.join(BROWSERS)}")
-    report("building the book as one page, then printing it …")
+    say("building the book as one page, then printing it …")
     with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
         contents, printed = Path(folder, "_toc.yml"), Path(folder, "book.pdf")
         contents.write_text(_without_runs((BOOK / "_toc.yml").read_text(encoding="utf-8")))
         page = Path(folder, "_build", "singlehtml", "index.html")
         one_page = ("--builder", "singlehtml", "--toc", contents, "--path-output", folder)
-        _jupyter_book(report, page, *one_page)
+        _jupyter_book(say, page, *one_page)
         options = ["--headless", "--no-sandbox", "--no-pdf-header-footer", "--disable-gpu"]
         # Scripts make tables and menus of the page first.
         command = [chromium, *options, "--virtual-time-budget=20000", f"--print-to-pdf={printed}"]
@@ -61,12 +61,12 @@ def pdf(target: Path, report: Callable[[str], None]) -> None:
 
 
 def browser() -> str | None:
-    """Return the path of a Chromium, None where there is none."""
+    """Return the path of a Chromium; None if there is none."""
     return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def _without_runs(contents: str) -> str:
-    """Take the pages that are named by a pattern out of a table of contents, YAML."""
+    """Return a table of contents, YAML, without the pages that a pattern names."""
     toc = yaml.safe_load(contents)
     for chapter in toc["chapters"]:
         if any("glob" in section for section in chapter.get("sections", ())):
@@ -74,8 +74,8 @@ def _without_runs(contents: str) -> str:
     return yaml.safe_dump(toc)
 
 
-def _jupyter_book(report: Callable[[str], None], page: Path, *options: str | Path) -> None:
-    """Build the book's `page`; raise BuildError where it is not there afterwards."""
+def _jupyter_book(say: Callable[[str], None], page: Path, *options: str | Path) -> None:
+    """Build the book's `page`; raise BuildError if it is not there afterwards."""
     LOG.parent.mkdir(parents=True, exist_ok=True)
     command = [Path(sys.executable).with_name("jupyter-book"), "build", BOOK, *options]
     with LOG.open("w", encoding="utf-8") as log:
@@ -83,6 +83,6 @@ def _jupyter_book(report: Callable[[str], None], page: Path, *options: str | Pat
     lines = LOG.read_text(encoding="utf-8").splitlines()
     for line in lines:
         if "WARNING" in line or "ERROR" in line:
-            report(line)
+            say(line)
     if code or not page.exists():
         raise BuildError(f"the book could not be built ({LOG}): " + "\n".join(lines[-15:]))

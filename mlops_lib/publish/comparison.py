@@ -19,7 +19,7 @@ figure img { max-width: 100% }
 
 
 def page(first: Record, second: Record) -> str:
-    """Return a page of what two runs reached and of all in which they differ."""
+    """Return a page with the results of two runs and all their differences."""
     runs = {"first": first, "second": second}
     titles = {side: tables.run_title(run.parameters) for side, run in runs.items()}
     reached = [
@@ -44,7 +44,7 @@ def page(first: Record, second: Record) -> str:
 
 
 def recalls(first: Record, second: Record) -> pd.DataFrame:
-    """Return each class's recall in two runs of one dataset and the difference, per cent."""
+    """Return each class's recall in two runs of one dataset and the difference, in per cent."""
     first_recall, second_recall = (
         100 * tables.per_class(run.results["confusion_matrix"], _names(run))["recall"]
         for run in (first, second)
@@ -54,7 +54,7 @@ def recalls(first: Record, second: Record) -> pd.DataFrame:
 
 
 def _names(run: Record) -> tuple[str, ...]:
-    """Return the names of the classes; their numbers, where a record of others has fewer."""
+    """Return the classes' names; their numbers if the record has another number of classes."""
     names = data.class_names(run.parameters["dataset"])
     size = len(run.results["confusion_matrix"])
     return names if len(names) == size else tuple(map(str, range(size)))

@@ -1,4 +1,4 @@
-"""All records as one table for other tools: CSV, Parquet, an MLflow tracking store."""
+"""All records for other tools: as a CSV or Parquet table, or in an MLflow tracking store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WRITERS = {".csv": "to_csv", ".parquet": "to_parquet"}
 EXPERIMENT = "replication study"
 
 
-def export(target: str, folder: Path | None = None) -> int:
+def write(target: str, folder: Path | None = None) -> int:
     """Write all recorded runs to a file or to an MLflow store; return how many were written.
 
     `target` ends with `.csv` or `.parquet`, or is an MLflow tracking URI, such as
@@ -35,7 +35,7 @@ def export(target: str, folder: Path | None = None) -> int:
 
 
 def to_file(target: Path, folder: Path | None = None) -> int:
-    """Write a row for every run; lists and tables within a result are written as JSON."""
+    """Write a row for every run, with lists and tables within a result as JSON."""
     runs = tables.all_runs(folder)
     nested = [name for name in runs if runs[name].map(lambda v: isinstance(v, list | dict)).any()]
     for name in nested:
@@ -49,9 +49,9 @@ def to_file(target: Path, folder: Path | None = None) -> int:
 def to_mlflow(uri: str, folder: Path | None = None) -> int:
     """Log every run that the store does not have yet: parameters, metrics by epoch, environment.
 
-    Raises ParameterError where MLflow is not installed or the store can't be used.
+    Raises ParameterError if MLflow is not installed or the store can't be used.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing goes elsewhere
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # sends no usage data
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     try:
         from mlflow import MlflowClient
@@ -86,7 +86,7 @@ def _logged(client: Any, experiment: str) -> set[str]:
 
 
 def _identity(run: Record) -> str:
-    """Tell one execution of a run from every other."""
+    """Return what distinguishes one execution of a run from every other."""
     return f"{run.key} {run.started_at}"
 
 

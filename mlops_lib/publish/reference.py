@@ -57,9 +57,9 @@ def parameters(template: str) -> pd.DataFrame:
 
 
 def fields(model: type[BaseModel]) -> pd.DataFrame:
-    """Return a row for each field of a part of the record: values, always there, meaning.
+    """Return a row for each field of a part of the record: values, whether required, meaning.
 
-    Fields of what a field holds follow it, as `epochs.seconds`.
+    The fields inside a field follow it, as `epochs.seconds`.
     """
     return pd.DataFrame(_fields(model.model_json_schema())).set_index("Field")
 
@@ -78,7 +78,7 @@ def _fields(schema: dict[str, Any], prefix: str = "") -> Iterator[dict[str, str]
 
 
 def record_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a record: of each template with its parameters and results."""
+    """Return the JSON Schema of records: a variant for each template's parameters and results."""
     kinds: list[Any] = []
     for template in TEMPLATES:
         parts: dict[str, Any] = {

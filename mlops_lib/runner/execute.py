@@ -1,4 +1,4 @@
-"""One run: where it belongs, whether it is done, executing it, keeping what came out."""
+"""Execute one run through papermill, and keep the notebook and the record that it leaves."""
 
 from __future__ import annotations
 
@@ -7,226 +7,32 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from mlops_lib import checkpoint, paths, record, tables
-from mlops_lib.messages import nearest
-from mlops_lib.params import ParameterError
+from mlops_lib import checkpoint, paths, record
 from mlops_lib.record import Record
 from mlops_lib.runner import kernels
-from mlops_lib.runner import suite as suites
 from mlops_lib.runner.kernels import Share
-from mlops_lib.runner.suite import Run
+from mlops_lib.runner.slot import Slot
 
-Status = Literal["done", "stale", "failed", "missing", "damaged"]
-STALE: frozenset[Status] = frozenset({"stale"})
-FAILED: frozenset[Status] = frozenset({"failed"})
-UNFINISHED: frozenset[Status] = FAILED | {"missing", "damaged"}
-DONE: frozenset[Status] = STALE | {"done"}
-NOTEBOOK_BYTES = 100_000  # about what an executed one and its record take
 ERROR = "mlops_error"  # in a notebook's metadata: why the run failed
 
 
 @dataclass(frozen=True)
-class Slot:
-    """A run and where in a suite's folder its notebook and record belong."""
-
-    run: Run
-    folder: Path
-    apart: str = field(default="", compare=False)  # `seed 1`: from others of its suite and title
-
-    @property
-    def notebook(self) -> Path:
-        return self.folder / self.run.template / f"{self.run.slug}.ipynb"
-
-    @property
-    def record(self) -> Path:
-        return self.notebook.with_suffix(".json")
-
-    @property
-    def lock(self) -> Path:
-        """Return the file that is locked while this run is executed."""
-        return self.folder.parent / ".locks" / f"{self.run.template}-{self.run.slug}.lock"
-
-    def shared(self) -> Slot:
-        """Return the place where another suite has recorded this run meanwhile; else this one."""
-        found = recorded(self.record)
-        return replace(self, folder=found.parents[1]) if found else self
-
-    @property
-    def key(self) -> str:
-        """Return the key of the record that this run should have."""
-        return record.key(self.run.parameters, self.run.template)
-
-    @property
-    def title(self) -> str:
-        """Return what the run is called in tables and on its page."""
-        return tables.run_title(self.run.parameters.model_dump())
-
-    @property
-    def label(self) -> str:
-        """Return what the run is called beside others of its suite."""
-        return ", ".join(filter(None, [self.title, self.apart]))
-
-    def read(self) -> Record | None:
-        """Return the record, or None where there is none that can be read."""
-        try:
-            return record.read(self.record)
-        except record.RecordError:
-            return None
-
-    def status(self) -> Status:
-        """Say whether the run is done.
-
-        stale: the template's code has changed since. damaged: its record can't be read.
-        """
-        found = self.read()
-        if found is None:
-            if self.record.exists():
-                return "damaged"
-            return "failed" if self.notebook.exists() else "missing"
-        return "done" if found.key == self.key else "stale"
-
-    def restore(self) -> bool:
-        """Write a record that is damaged or gone anew from its notebook, which holds it too.
-
-        Says whether it was; a notebook that failed holds none.
-        """
-        if self.status() not in ("damaged", "failed"):
-            return False
-        try:
-            made = record.read(self.notebook)
-        except record.RecordError:
-            return False
-        asked = self.run.parameters.model_dump(mode="json")
-        if (made.template, made.parameters) != (self.run.template, asked):
-            return False
-        record.write(made, self.record)
-        return True
-
-
-def recorded(place: Path) -> Path | None:
-    """Return where the run whose record belongs here is recorded: here, else by another suite."""
-    if place.exists():
-        return place
-    return next(place.parents[2].glob(f"*/{place.parent.name}/{place.name}"), None)
-
-
-def slots(suite: str, runs: Iterable[Run], folder: Path | None = None) -> list[Slot]:
-    """Return the runs of a suite with their places below `<folder>/<suite>/`.
-
-    A run that another suite has recorded has its place there: suites share their runs.
-    The folder is by default the one whose runs the book shows, `book/runs/`.
-    """
-    folder = folder or paths.runs()
-    own = folder / suites.title(suite)
-    there = sorted(folder.glob("*/*/*.json"), key=lambda path: (path.parents[1] == own, path))
-    known = {(path.parent.name, path.stem): path.parents[1] for path in there}  # own ones last
-    return _told_apart([Slot(run, known.get((run.template, run.slug), own)) for run in runs])
-
-
-def _told_apart(places: list[Slot]) -> list[Slot]:
-    """Note with each run the parameters in which runs of its title differ."""
-    titles = [(slot.run.template, slot.title) for slot in places]
-    values = [dict(slot.run.parameters) for slot in places]
-    alike: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for title, have in zip(titles, values, strict=True):
-        alike.setdefault(title, []).append(have)
-    unlike = {
-        title: [name for name in some[0] if len({have[name] for have in some}) > 1]
-        for title, some in alike.items()
-    }
-    return [
-        replace(slot, apart=", ".join(f"{name} {_text(have[name])}" for name in unlike[title]))
-        for title, have, slot in zip(titles, values, places, strict=True)
-    ]
-
-
-def where(places: list[Slot], conditions: Iterable[str]) -> list[Slot]:
-    """Keep the runs that meet `key=value` conditions: one for each key that is named.
-
-    A key is a parameter or `template`. Raises ParameterError for any other, and for a value that
-    no run has.
-    """
-    wanted: dict[str, set[str]] = {}
-    values = {slot: {"template": slot.run.template, **dict(slot.run.parameters)} for slot in places}
-    keys = sorted({key for have in values.values() for key in have})
-    for condition in conditions:
-        key, equals, value = condition.partition("=")
-        if not equals:
-            raise ParameterError(f"where={condition!r} is not allowed: write key=value")
-        if key not in keys and places:
-            raise ParameterError(
-                f"where={condition!r} is not allowed: no run has a parameter {key!r}, "
-                f"only {', '.join(keys)}{nearest(key, keys)}"
-            )
-        texts = sorted({_text(have[key]) for have in values.values() if key in have})
-        if _text(value) not in texts and places:
-            raise ParameterError(
-                f"where={condition!r} is not allowed: it chooses among the suite's runs, whose "
-                f"{key} is {' or '.join(texts)}{nearest(value, texts)}"
-            )
-        wanted.setdefault(key, set()).add(_text(value))
-    return [
-        slot
-        for slot, have in values.items()
-        if all(key in have and _text(have[key]) in texts for key, texts in wanted.items())
-    ]
-
-
-def only(places: list[Slot], names: Collection[str]) -> list[Slot]:
-    """Keep the runs of these names, `q1a/<slug>`; all where none is given.
-
-    Raises ParameterError for a name that no run has.
-    """
-    named = {f"{slot.run.template}/{slot.run.slug}": slot for slot in places}
-    for name in names:
-        if name not in named:
-            raise ParameterError(
-                f"only={name!r} is not allowed: no run of the suite is called so"
-                f"{nearest(name, list(named))}"
-            )
-    return [slot for name, slot in named.items() if not names or name in names]
-
-
-def _text(value: Any) -> str:
-    """Write a value as the user would: numbers by their value, 1e-3 as 0.001; true, null."""
-    if isinstance(value, tuple):
-        return ",".join(map(_text, value))
-    if isinstance(value, bool) or value in ("True", "False"):
-        return str(value).lower()
-    if value is None or value == "None":
-        return "null"
-    try:
-        return f"{float(value):.12g}"
-    except (TypeError, ValueError):
-        return str(value)
-
-
-def require_all(runs: Iterable[Run], here: bool = True) -> None:
-    """Raise ParameterError, before anything starts, where a run needs what is nowhere, or not here.
-
-    `here`: whether it is to be executed on this machine.
-    """
-    for run in runs:
-        record.require(run.parameters, here)
-
-
-@dataclass(frozen=True)
 class Task:
-    """All that is needed to execute a run anywhere: texts and numbers."""
+    """All that any machine needs to execute a run: texts and numbers."""
 
     template: str
     notebook: str  # the template, JSON
-    key: str  # of the record that is to come of it
+    key: str  # of the record that it will leave
     parameters: dict[str, Any]
     title: str
     timeout: float | None = None  # seconds
-    fresh: bool = False  # not from a checkpoint that may be there
+    fresh: bool = False  # from the beginning, even if there is a checkpoint
 
     @classmethod
     def of(cls, slot: Slot, timeout: float | None = None, fresh: bool = False) -> Task:
@@ -238,9 +44,9 @@ class Task:
 
 @dataclass(frozen=True)
 class Performed:
-    """What came of a task."""
+    """The result of a task."""
 
-    notebook: str  # executed, as far as it came: JSON
+    notebook: str  # executed as far as it got, JSON
     error: str | None
     seconds: float
 
@@ -250,8 +56,8 @@ def perform(
 ) -> Performed:
     """Execute a task through papermill in a kernel of its own.
 
-    `share` is the part of this machine that it may use; `on_output` is called with what it
-    prints, as it prints it. An error is returned, not raised.
+    `share` is the part of this machine that it may use; `on_output` is called with each line
+    that it prints. An error is returned, not raised.
     """
     import papermill
 
@@ -280,20 +86,20 @@ def perform(
 
 
 def not_performed(task: Task, error: str) -> Performed:
-    """Return what there is of a task that never came to be executed, and why."""
+    """Return the result of a task that could not be executed because of `error`."""
     return Performed(_tidy(task.notebook, task, error), error, 0.0)
 
 
 @contextmanager
 def _alarm(seconds: float | None, late: threading.Event, kernel) -> Iterator[None]:
-    """End a kernel, and set `late`, when its time is over."""
-    left = threading.Event()
+    """Kill a kernel, and set `late`, when its time is up."""
+    finished = threading.Event()
 
     def ring() -> None:
-        if not left.wait(seconds):
+        if not finished.wait(seconds):
             late.set()
             kernel.end()
-            while not left.wait(1):  # it may not have been there yet
+            while not finished.wait(1):  # it may not have started yet
                 kernel.end()
 
     if seconds:
@@ -301,21 +107,21 @@ def _alarm(seconds: float | None, late: threading.Event, kernel) -> Iterator[Non
     try:
         yield
     finally:
-        left.set()
+        finished.set()
 
 
 def _tidy(notebook: str, task: Task, error: str | None) -> str:
-    """Title the page after the run, note its error, take this machine's paths out, and save room.
+    """Title the notebook after its run, note its error, remove this machine's paths, save space.
 
-    HTML is stored as one string: as a list of its lines, a long table takes twice the room.
+    HTML is stored as one string: as a list of its lines, a long table takes twice the space.
     """
     content = json.loads(notebook)
     titled = heading(content)
     titled["source"] = re.sub(
         r"^# .*", lambda _: f"# {task.title}", "".join(titled["source"]), count=1
     )
-    places = {"input_path": f"book/{task.template}.ipynb", "output_path": "run.ipynb"}
-    content["metadata"].setdefault("papermill", {}).update(places)
+    generic = {"input_path": f"book/{task.template}.ipynb", "output_path": "run.ipynb"}
+    content["metadata"].setdefault("papermill", {}).update(generic)
     if error:
         content["metadata"][ERROR] = error
     for cell in content["cells"]:
@@ -326,26 +132,16 @@ def _tidy(notebook: str, task: Task, error: str | None) -> str:
 
 
 def heading(notebook: dict[str, Any]) -> dict[str, Any]:
-    """Return the cell with the notebook's title; papermill puts a note above it on errors."""
+    """Return the cell with the notebook's title; after an error papermill puts a note above it."""
     return next(cell for cell in notebook["cells"] if "".join(cell["source"]).startswith("# "))
-
-
-def check_place(slot: Slot) -> None:
-    """Raise OSError, before the work, where its notebook and record could not be written."""
-    slot.notebook.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.TemporaryFile(dir=slot.notebook.parent) as file:
-            file.write(bytes(NOTEBOOK_BYTES))
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(slot.notebook.parent)) from None
 
 
 def keep(slot: Slot, performed: Performed, key: str) -> Record | None:
     """Write a run's notebook and, as the last step, its record with this key; return the record.
 
-    Without a record (None) the run has failed: its notebook, with the traceback, is kept, unless
-    there is an earlier result that was to be replaced. Raises RecordError, as of a failed run,
-    where the notebook holds no sound record.
+    A failed run has no record (None): its notebook, with the traceback, is kept unless that would
+    replace an earlier result. A notebook without a sound record is treated the same way, and
+    RecordError is raised.
     """
     for path in (slot.notebook, slot.record):  # the caller holds the run's lock
         checkpoint.remove_unfinished(path)
@@ -371,7 +167,7 @@ def _keep_failed(slot: Slot, notebook: str) -> None:
 
 
 class _Tap:
-    """What papermill takes for a file: hands on the last line of what is written to it."""
+    """A file to papermill: passes the last line of what is written to it to `on_output`."""
 
     def __init__(self, on_output: Callable[[str], None]) -> None:
         self.on_output = on_output

@@ -1,39 +1,54 @@
-"""Kernels for grids, which start at once: each is forked from a process that has imported it all.
+"""Kernels for grids that start at once, forked from a process that has imported everything.
 
-A notebook spends most of a short run's time importing torch, seaborn and scikit-learn. The
-runner starts one server (Python's own `multiprocessing` forkserver) that imports them, and
-every run gets a clean copy of it: a process of its own, in a process group of its own.
-Nothing is computed and no CUDA is touched before the copy is made.
+The trick: a notebook spends most of a short run's time importing torch, seaborn and scikit-learn.
+The runner starts one server (Python's own `multiprocessing` forkserver) that imports them
+(`preload`), and every run gets a clean copy of it: a process of its own, in a process group of its
+own. Nothing is computed and CUDA is not touched before the copy is made.
+
+The gain: benchmark "a q1a run in a grid, beyond training and evaluation (s)" against "a q1a run
+through papermill, beyond training and evaluation (s)".
+
+Where it applies: on systems that can fork (Linux, macOS), in grids. Elsewhere, and with
+`MLOPS_FAST=off`, a run gets an ordinary kernel, which may use the whole machine.
+
+Private parts of other packages are touched in this file alone:
+
+- `multiprocessing.forkserver.ensure_running`, undocumented: starts the server before the first run
+  needs it (`start_server`);
+- `_config["daemon"]` of `multiprocessing.current_process()`: allows kernels, started as daemons,
+  to have children (`_serve`), and Dask workers, daemons too, to start kernels (`_plain_parent`);
+- `__file__` and `__spec__` of `__main__`: hidden while a process starts, otherwise
+  `multiprocessing` would run the caller's script again in it (`_plain_parent`);
+- `KernelManager.provisioner` of jupyter_client: set before the start, otherwise it would be chosen
+  by the kernel's specification, which users may change (`forked`);
+- `process`, `pid` and `pgid` of its `LocalProvisioner`: set to those of the fork
+  (`ForkProvisioner`).
 """
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import os
 import signal
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty
 from typing import Any
 
-from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
 from jupyter_client.utils import run_sync
 
-from mlops_lib import machine, paths, record
+from mlops_lib import fast, machine, paths, record
 from mlops_lib.params import ParameterError
 
-SOCKET_PATH, SOCKET_NAME = 107, 32  # characters: of a socket's path; of its name below TMPDIR
-_live: dict[_Manager, str] = {}  # kernels of this process, and whom they work for
+MAX_SOCKET_PATH, SOCKET_NAME = 107, 32  # characters: of a path; of the part below TMPDIR
+_live: dict[_Manager, str] = {}  # kernels of this process, and their owners
 _starting = threading.Lock()
 
 
@@ -41,18 +56,18 @@ _starting = threading.Lock()
 class Share:
     """The part of a machine that a kernel may use."""
 
-    threads: int  # at most; fewer where torch or OMP_NUM_THREADS would take fewer
+    threads: int  # at most; fewer if torch or OMP_NUM_THREADS would use fewer
     cores: tuple[int, ...] = ()  # empty: any
-    gpu: str | None = None  # as CUDA_VISIBLE_DEVICES names it; None: as it is set already
-    gpu_shared: bool = False  # other kernels of the runner may use it meanwhile
-    owner: str = ""  # the Dask client whose task this is; else it is of this runner
+    gpu: str | None = None  # for CUDA_VISIBLE_DEVICES; None: leave that as it is
+    gpu_shared: bool = False  # with other kernels of the runner
+    owner: str = ""  # the Dask client whose task this is; empty: this runner
 
 
 def shares(jobs: int) -> list[Share]:
-    """Divide this machine's cores, and its GPUs where there are several, among jobs."""
+    """Divide this machine's cores, and its GPUs if there are several, among jobs."""
     cores = machine.cores()
     each = max(1, len(cores) // jobs)
-    bound = not machine.is_rationed()  # else the system sees better which cores are free
+    bound = not machine.is_rationed()  # if it is, the system knows better which cores are free
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     gpus = visible.split(",") if visible else list(map(str, range(machine.cuda_count())))
     return [
@@ -72,44 +87,44 @@ def end_all(owner: str = "") -> None:
         manager.end()
 
 
-def available() -> bool:
-    """Say whether this system can fork a kernel."""
-    return "forkserver" in multiprocessing.get_all_start_methods()
+def can_fork() -> bool:
+    """Return whether kernels are forked: on systems that can, unless `MLOPS_FAST=off`."""
+    return fast.is_on() and "forkserver" in multiprocessing.get_all_start_methods()
 
 
 def require_short_paths() -> None:
-    """Raise ParameterError where kernels can't be spoken to: sockets have short paths."""
-    place, most = tempfile.gettempdir(), SOCKET_PATH - SOCKET_NAME
-    if len(os.fsencode(place)) > most:
+    """Raise ParameterError if the paths of kernels' sockets would be too long for the system."""
+    folder, limit = tempfile.gettempdir(), MAX_SOCKET_PATH - SOCKET_NAME
+    if len(os.fsencode(folder)) > limit:
         raise ParameterError(
-            f"TMPDIR={place!r} is not allowed: the path of a folder for sockets has at most "
-            f"{most} characters"
+            f"TMPDIR={folder!r} is not allowed: the path of a folder for sockets has at most "
+            f"{limit} characters"
         )
 
 
 def start_server() -> None:
-    """Start the process that imports everything; returns at once, and once is enough."""
+    """Start the process that imports everything, unless it runs already; returns at once."""
     from multiprocessing import forkserver
 
     paths.make_absolute()  # kernels work in another folder
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
-    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # a note of the debugger, who is not asked
+    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # no warning: no debugger is used
     multiprocessing.get_context("forkserver").set_forkserver_preload(["mlops_lib.runner.preload"])
     forkserver.ensure_running()
 
 
 @contextmanager
 def forked(directory: Path, share: Share | None = None) -> Iterator[_Manager]:
-    """Hand out a manager whose kernel works in `directory`, and end that kernel afterwards.
+    """Yield a manager whose kernel works in `directory`; end that kernel afterwards.
 
-    On systems that can't fork, the kernel is an ordinary one, and may use the whole machine.
+    Where kernels are not forked, it is an ordinary one, which may use the whole machine.
     """
     with tempfile.TemporaryDirectory(prefix="mlops-") as sockets:
         km = _Manager(
             kernel_name="python3", transport="ipc", ip=f"{sockets}/kernel",
             connection_file=f"{sockets}/kernel.json",
         )  # fmt: skip
-        if available():
+        if can_fork():
             start_server()
             km.provisioner = ForkProvisioner(
                 kernel_id="", kernel_spec=km.kernel_spec, parent=km, directory=str(directory),
@@ -126,38 +141,11 @@ def forked(directory: Path, share: Share | None = None) -> Iterator[_Manager]:
                 run_sync(km.shutdown_kernel)(now=True)
 
 
-class _Client(AsyncKernelClient):
-    """A client that goes on as soon as it hears its kernel.
-
-    jupyter_client's listens for a fifth of a second more, lest something late is taken for an
-    answer; nbclient knows what answers it.
-    """
-
-    async def wait_for_ready(self, timeout: float | None = None) -> None:
-        """Wait until the kernel answers; raises RuntimeError if it ends, or after `timeout` s."""
-        end = time.monotonic() + (math.inf if timeout is None else timeout)
-        while not await self._answers():
-            if not await self.is_alive():
-                raise RuntimeError("the kernel died before it was ready")
-            if time.monotonic() > end:
-                raise RuntimeError(f"the kernel was not ready in {timeout} seconds")
-
-    async def _answers(self) -> bool:
-        self.kernel_info()
-        try:
-            reply = await self.get_shell_msg(timeout=1)
-            await self.get_iopub_msg(timeout=0.05)  # what cells print comes this way
-        except Empty:
-            return False
-        self._handle_kernel_info_reply(reply)
-        return True
-
-
 class _Manager(AsyncKernelManager):
-    """A manager that knows its clients: nbclient leaves their sockets open."""
+    """A manager that remembers its clients: nbclient leaves their sockets open."""
 
     def __init__(self, **traits: Any) -> None:
-        super().__init__(client_factory=_Client, **traits)
+        super().__init__(**traits)
         self.clients: list[Any] = []
 
     def end(self) -> None:
@@ -172,10 +160,10 @@ class _Manager(AsyncKernelManager):
 
 
 def _serve(connection_file: str, directory: str, share: Share | None) -> None:
-    """Be a kernel: runs in the forked process, until the kernel is shut down."""
+    """Be a kernel, in the forked process, until it is shut down."""
     os.setsid()
     os.chdir(directory)
-    # A daemon to its server, which does not wait for it; but a DataLoader has children.
+    # Started as a daemon, so that nothing waits for it at exit; but a DataLoader has children.
     vars(multiprocessing.current_process())["_config"]["daemon"] = False
     if share is not None:
         keep_to(share)
@@ -185,14 +173,14 @@ def _serve(connection_file: str, directory: str, share: Share | None) -> None:
     from ipykernel.kernelapp import IPKernelApp
     from tqdm import tqdm
 
-    # A run is what its notebook says: no start-up files, settings or history of the user.
+    # Only the notebook defines a run: no start-up files, settings or history of the user.
     os.environ["IPYTHONDIR"] = str(Path(connection_file).with_name("ipython"))
     end_with_runner()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    tqdm.set_lock(threading.RLock())  # tqdm's own would be a semaphore that outlives a kill
+    tqdm.set_lock(threading.RLock())  # its default is a semaphore that outlives a kill
     options = {
         "IPKernelApp.parent_handle": os.getppid(),
-        "IPKernelApp.matplotlib": "inline",  # pyplot, imported already, has seen no notebook
+        "IPKernelApp.matplotlib": "inline",  # pyplot was imported outside a notebook
         "IPKernelApp.exec_PYTHONSTARTUP": False,
     }
     arguments = [f"--{name}={value}" for name, value in options.items()]
@@ -201,10 +189,10 @@ def _serve(connection_file: str, directory: str, share: Share | None) -> None:
 
 @contextmanager
 def _plain_parent() -> Iterator[None]:
-    """Start a process that knows nothing of this one.
+    """Start a process that inherits nothing from the caller's script.
 
-    `multiprocessing` would run the caller's script again in the new process, and refuses
-    children to a daemon, which a Dask worker is.
+    `multiprocessing` would run that script again in the new process, and allows no children to a
+    daemon, which a Dask worker is.
     """
     main = vars(sys.modules["__main__"])
     config = vars(multiprocessing.current_process())["_config"]
@@ -223,16 +211,16 @@ def _plain_parent() -> Iterator[None]:
 
 
 def end_with_runner() -> None:
-    """End this process as soon as the runner has ended, however it did.
+    """End this process as soon as the runner ends, for whatever reason.
 
-    A thread waits for that. It does not come to its turn in compiled code that holds Python's
-    lock, as a fit of minutes does; on Linux, the system ends the process even then.
+    A thread waits for that. It cannot run while compiled code, such as a long fit, holds the GIL;
+    on Linux, the system kills the process even then.
     """
     runner: Any = multiprocessing.parent_process()
     if sys.platform == "linux":
         import fcntl
 
-        # Nothing is ever written to this pipe: what is to be reported of it is its end.
+        # Nothing is ever written to this pipe, so the only event is that its other end closes.
         fcntl.fcntl(runner.sentinel, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(runner.sentinel, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(runner.sentinel, fcntl.F_SETFL, os.O_ASYNC)
@@ -245,7 +233,7 @@ def end_with_runner() -> None:
 
 
 def keep_to(share: Share) -> None:
-    """Let this process use no more of the machine than the share."""
+    """Limit this process to its share of the machine."""
     import torch
 
     if share.cores and hasattr(os, "sched_setaffinity"):
@@ -279,7 +267,7 @@ class _Process:
         return self.process.exitcode
 
     def send_signal(self, number: int) -> None:
-        if self.poll() is None:  # else its number may be another process's by now
+        if self.poll() is None:  # otherwise another process may have its number by now
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
@@ -291,7 +279,7 @@ class _Process:
 
 
 class ForkProvisioner(LocalProvisioner):
-    """What jupyter_client asks for a process: a fork where it would start a program."""
+    """Gives jupyter_client a forked process instead of starting a program."""
 
     parent: Any
     process: Any
@@ -301,12 +289,12 @@ class ForkProvisioner(LocalProvisioner):
         self.directory, self.share = directory, share
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
-        """Fork a kernel; `cmd`, the program that would be started, is not needed."""
+        """Fork a kernel; `cmd`, the program that LocalProvisioner would start, is not used."""
         self.process = _Process(self.parent.connection_file, self.directory, self.share)
         self.pid = self.pgid = self.process.pid
         return self.connection_info
 
     async def kill(self, restart: bool = False) -> None:
-        """Kill the process and see it end, before the manager looks every tenth of a second."""
+        """Kill the process and wait until it ends: the manager polls only every 0.1 s."""
         await super().kill(restart)
         self.process.wait(0.1)

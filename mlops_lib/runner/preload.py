@@ -1,7 +1,7 @@
-"""What the process that kernels are forked from imports: all that a run needs, once.
+"""Imported by the process that kernels are forked from: all that a run needs, once.
 
-Where the runner ends meanwhile, so does this process; it would notice only after its imports.
-Ctrl-C, which a terminal sends to this process too, ends it until then.
+Until all is imported, this process ends with the runner, which it would otherwise notice only
+afterwards, and at Ctrl-C, which a terminal sends to it too.
 """
 # ruff: noqa: E402, F401
 
@@ -9,18 +9,18 @@ import os
 import signal
 import threading
 
-signal.signal(signal.SIGINT, signal.SIG_DFL)  # the server itself ignores it, later
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # later, the server itself ignores it
 runner, imported = os.getppid(), threading.Event()
 
 
 def end_with_runner() -> None:
-    """End this process as soon as the runner has ended, until everything is imported."""
+    """End this process if the runner ends before everything is imported."""
     while not imported.wait(0.5):
         if os.getppid() != runner:
             os._exit(1)
 
 
-watch = threading.Thread(target=end_with_runner, daemon=True)  # outlives no failed import
+watch = threading.Thread(target=end_with_runner, daemon=True)  # a daemon: ends if an import fails
 watch.start()
 
 import atexit
@@ -29,7 +29,7 @@ import gc
 from mlops_lib import record
 from mlops_lib.fast import kernel_start
 
-gc.set_threshold(*kernel_start.COLLECT_RARELY)  # not at every import
+gc.set_threshold(*kernel_start.COLLECT_RARELY)  # otherwise it searches all of this again and again
 
 import ipykernel.debugger
 import ipykernel.kernelapp
@@ -49,7 +49,7 @@ plots.search(
 svm.classifier("auto")  # imports Intel's extension, where it is installed
 record.commit()  # of the code that was imported here
 imported.set()
-watch.join()  # a process is forked best while it has a single thread
+watch.join()  # forking is safe in a process with a single thread
 gc.collect()
-gc.freeze()  # else every fork would go through all of this, and copy it
+gc.freeze()  # otherwise every fork would search all of this, and so copy it
 atexit.register(gc.unfreeze)

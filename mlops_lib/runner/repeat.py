@@ -1,4 +1,4 @@
-"""How a run is done again: those that failed and why, the commands that repeat one."""
+"""How a run is repeated: the runs that failed and why, and the commands that repeat a run."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from IPython.display import HTML, Markdown
 from mlops_lib import paths, record
 from mlops_lib.params import non_default_settings
 from mlops_lib.record import Record
-from mlops_lib.runner import execute as run
-from mlops_lib.runner import suite
+from mlops_lib.runner import execute, slot, suite
 from mlops_lib.study import layouts
 
 
 def failures(folder: Path | None = None) -> pd.DataFrame:
     """Return the notebooks without a sound record: columns run, error, command (to repeat it).
 
-    Those whose run another suite has recorded since are left out.
+    Runs that another suite has recorded since are left out.
     """
     rows = []
     for path in sorted((folder or paths.runs()).glob("*/*/*.ipynb")):
-        here = path.with_suffix(".json")
-        if run.recorded(here) in (None, here) and (error := problem(path)):
+        own = path.with_suffix(".json")
+        if slot.find_record(own) in (None, own) and (error := problem(path)):
             rows.append((failure(path)[0], error, command(path)))
     return pd.DataFrame(rows, columns=["run", "error", "command"])
 
@@ -42,9 +41,9 @@ def failure(notebook: Path) -> tuple[str, str]:
     """Return the title of a failed run's notebook and the error with which it stopped."""
     try:
         content = json.loads(notebook.read_text(encoding="utf-8"))
-        title = "".join(run.heading(content)["source"]).partition("\n")[0].removeprefix("# ")
+        title = "".join(execute.heading(content)["source"]).partition("\n")[0].removeprefix("# ")
         outputs = [output for cell in content["cells"] for output in cell.get("outputs", ())]
-        noted = content["metadata"].get(run.ERROR)
+        noted = content["metadata"].get(execute.ERROR)
     except (
         OSError,
         ValueError,
@@ -64,7 +63,7 @@ def failure(notebook: Path) -> tuple[str, str]:
 
 
 def problem(notebook: Path) -> str | None:
-    """Say why the run of a notebook has no sound record; None where it has one."""
+    """Return why the run of a notebook has no sound record; None if it has one."""
     recorded = notebook.with_suffix(".json")
     if not recorded.exists():
         return failure(notebook)[1]
@@ -78,8 +77,8 @@ def problem(notebook: Path) -> str | None:
 def command(notebook: Path, asked: str | None = None) -> str:
     """Return the command that executes the run of a notebook again.
 
-    `asked` is how its suite was asked for. Else it is one in `params/` or, where none is called
-    so, a file of a place that is not known.
+    `asked` is the name or path by which the user named its suite. Without it, the suite is the one
+    of that name in `params/` or, if there is none, a file whose folder is not known.
     """
     name = notebook.parents[1].name
     asked = asked or (name if name in suite.names() else f"path/to/{name}.yaml")
@@ -87,7 +86,7 @@ def command(notebook: Path, asked: str | None = None) -> str:
 
 
 def papermill_command(made: Record) -> str:
-    """Return the papermill command that repeats a recorded run, a training with its threads."""
+    """Return the papermill command that repeats a recorded run; a training keeps its threads."""
     options = [
         f"-p {name} {','.join(map(str, v)) if isinstance(v, list) else v}"
         for name, v in non_default_settings(made.template, made.parameters).items()

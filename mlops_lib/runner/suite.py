@@ -31,12 +31,12 @@ from mlops_lib import machine, paths
 from mlops_lib.messages import first_problem, nearest, shorten
 from mlops_lib.params import TEMPLATES, ParameterError, Parameters
 
-# What a run's file is named after, in this order; the hash tells apart what these don't.
+# A run's file is named after these, in this order; a hash distinguishes the rest.
 SLUG_NAMES = ("dataset", "model", "kernel", "optimizer", "lr", "batch_size", "device")
 SUFFIXES = (".yaml", ".yml")
-MOST_BYTES = 100_000  # of a suite's file
-MOST_NODES = 100_000  # of its YAML, aliases written out
-MOST_RUNS = 100_000
+MAX_BYTES = 100_000  # of a suite's file
+MAX_NODES = 100_000  # of its YAML, aliases written out
+MAX_RUNS = 100_000
 
 
 class SuiteError(ParameterError):
@@ -49,7 +49,9 @@ class Run:
 
     template: str
     parameters: Parameters
-    possible: bool = field(default=True, compare=False)  # whether this machine has what it requires
+    possible: bool = field(
+        default=True, compare=False
+    )  # on this machine: has it what the grid requires?
 
     @cached_property
     def slug(self) -> str:
@@ -73,7 +75,7 @@ class _Grid(_Strict):
 
     @property
     def combinations(self) -> int:
-        """Return how many there are, those to exclude included."""
+        """Return the number of combinations, excluded ones included."""
         return math.prod(map(len, self.grid.values()))
 
 
@@ -83,7 +85,7 @@ class _File(_Strict):
 
 
 def title(name: str) -> str:
-    """Return what a suite is called, which may be asked for by the path of its file."""
+    """Return the name of a suite that is given by its name or by the path of its file."""
     return Path(name).stem if name.endswith(SUFFIXES) else Path(name).name
 
 
@@ -95,9 +97,8 @@ def names(folder: Path = paths.SUITES) -> list[str]:
 def read(name: str, folder: Path = paths.SUITES, anywhere: bool = False) -> list[Run]:
     """Read the suite `name` (or a path to a YAML file) and return its runs, each once.
 
-    Runs that are not possible on this machine are left out, unless they may be `anywhere`.
-
-    All parameters are validated here, before anything runs.
+    Runs that are not possible on this machine are left out, unless `anywhere` is true. All
+    parameters are validated here, before anything runs.
     Raises SuiteError, which names file, grid, key and value.
     """
     path = Path(name) if name.endswith(SUFFIXES) else folder / f"{name}.yaml"
@@ -114,15 +115,14 @@ def read(name: str, folder: Path = paths.SUITES, anywhere: bool = False) -> list
         )
     grids = _read_file(path).grids
     combinations = sum(grid.combinations for grid in grids)
-    if combinations > MOST_RUNS:
+    if combinations > MAX_RUNS:
         raise SuiteError(
             f"{path.name}: the grids make {shorten(combinations)} runs; "
-            f"a suite should have at most {MOST_RUNS:,}"
+            f"a suite should have at most {MAX_RUNS:,}"
         )
     runs: dict[Run, Run] = {}
     for number, grid in enumerate(grids, start=1):
-        place = f"{path.name}, grid {number} ({grid.template})"
-        for run in _expand(grid, place):
+        for run in _expand(grid, f"{path.name}, grid {number} ({grid.template})"):
             if run not in runs or run.possible:
                 runs[run] = run
     return [run for run in runs.values() if anywhere or run.possible]
@@ -132,8 +132,8 @@ def _read_file(path: Path) -> _File:
     try:
         if not path.is_file():
             raise SuiteError(f"{path} is not a file")
-        if path.stat().st_size > MOST_BYTES:
-            raise SuiteError(f"{path.name} is too large: a suite has at most {MOST_BYTES:,} bytes")
+        if path.stat().st_size > MAX_BYTES:
+            raise SuiteError(f"{path.name} is too large: a suite has at most {MAX_BYTES:,} bytes")
         return _File.model_validate(_parse(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeError) as error:
         raise SuiteError(f"{path} can't be read: {error}") from None
@@ -147,13 +147,13 @@ def _read_file(path: Path) -> _File:
 
 
 def _unknown_key(error: ValidationError) -> str | None:
-    """Say that the first problem is a key that no suite has, and which there are; None if not."""
+    """Return a message with the known keys if the first problem is an unknown key; else None."""
     problem = error.errors()[0]
     if problem["type"] != "extra_forbidden":
         return None
-    *place, key = problem["loc"]
-    known = list((_Grid if place else _File).model_fields)
-    where = f"grid {int(place[1]) + 1}: " if place else ""
+    *parents, key = problem["loc"]
+    known = list((_Grid if parents else _File).model_fields)
+    where = f"grid {int(parents[1]) + 1}: " if parents else ""
     return (
         f"{where}{key if str(key).isidentifier() else shorten(key)}={shorten(problem['input'])} "
         f"is not allowed: known are {', '.join(known)}{nearest(key, known)}"
@@ -161,11 +161,11 @@ def _unknown_key(error: ValidationError) -> str | None:
 
 
 def _parse(text: str) -> Any:
-    """Read YAML of plain values; raise YAMLError where it is not that."""
+    """Read YAML of plain values; raise YAMLError if it is anything else."""
     loader = yaml.SafeLoader(text)
     try:
         document = loader.get_single_node()
-        if document and _size(document, {}) > MOST_NODES:
+        if document and _size(document, {}) > MAX_NODES:
             raise yaml.MarkedYAMLError(problem="its aliases stand for too much")
         return loader.construct_document(document) if document else None
     except RecursionError:
@@ -177,9 +177,9 @@ def _parse(text: str) -> Any:
 
 
 def _size(node: yaml.Node, sizes: dict[yaml.Node, int]) -> int:
-    """Return how many nodes a node is with its aliases written out, before anything is built.
+    """Return the number of nodes in a node with its aliases written out, before anything is built.
 
-    Raises YAMLError where that has no end, and where a key is there twice.
+    Raises YAMLError if an alias holds itself, and if a mapping has a key twice.
     """
     if node in sizes and not sizes[node]:
         raise yaml.MarkedYAMLError(problem="an alias holds itself", problem_mark=node.start_mark)
@@ -194,7 +194,7 @@ def _size(node: yaml.Node, sizes: dict[yaml.Node, int]) -> int:
 
 
 def _refuse_repeated(keys: list[yaml.Node]) -> None:
-    """Raise YAMLError where a key is there twice: PyYAML would take the last in silence."""
+    """Raise YAMLError if a key is there twice: PyYAML would silently take the last."""
     seen = set()
     for key in keys:
         if isinstance(key, yaml.ScalarNode):
@@ -205,24 +205,24 @@ def _refuse_repeated(keys: list[yaml.Node]) -> None:
 
 
 def _line(text: str) -> str:
-    """Bring a text of others onto one line, shortened if long."""
+    """Bring another library's message onto one line, shortened if long."""
     text = " ".join(text.split())
     return text if len(text) <= 150 else f"{text[:150]}…"
 
 
-def _expand(grid: _Grid, place: str) -> list[Run]:
-    """Return the runs of one grid."""
+def _expand(grid: _Grid, where: str) -> list[Run]:
+    """Return the runs of one grid; `where` names it in messages."""
     template = TEMPLATES[grid.template]
     valid = list(template.model_fields)
     for name in [*grid.fixed, *grid.grid, *itertools.chain(*grid.exclude)]:
         if name not in valid:
             raise SuiteError(
-                f"{place}: {grid.template} has no parameter {shorten(name)}, "
+                f"{where}: {grid.template} has no parameter {shorten(name)}, "
                 f"only {', '.join(valid)}{nearest(name, valid)}"
             )
     if twice := grid.fixed.keys() & grid.grid.keys():
         raise SuiteError(
-            f"{place}: {min(twice)} is both fixed and in the grid: it should be in one"
+            f"{where}: {min(twice)} is both fixed and in the grid: it should be in one"
         )
     try:
         excluded = [template(**values) for values in grid.exclude]
@@ -231,7 +231,7 @@ def _expand(grid: _Grid, place: str) -> list[Run]:
             for values in itertools.product(*grid.grid.values())
         ]
     except ParameterError as error:
-        raise SuiteError(f"{place}: {error}") from None
+        raise SuiteError(f"{where}: {error}") from None
     possible = grid.requires is None or machine.cuda_is_present()
     return [
         Run(grid.template, parameters, possible)
@@ -241,5 +241,5 @@ def _expand(grid: _Grid, place: str) -> list[Run]:
 
 
 def _agree(parameters: Parameters, given: Parameters) -> bool:
-    """Say whether parameters have all the values that were given for others."""
+    """Return whether parameters have all the values that were given explicitly in `given`."""
     return all(getattr(parameters, name) == getattr(given, name) for name in given.model_fields_set)

@@ -24,8 +24,8 @@ from measure import Contender, ratio, rounds
 
 from mlops_lib import machine, paths, record
 from mlops_lib.params import Q1a
-from mlops_lib.runner import execute as run
 from mlops_lib.runner import grid, suite
+from mlops_lib.runner.slot import Slot, find_slots
 from mlops_lib.study import speed
 
 ROUNDS, CUDA_STEPS = 5, 150
@@ -157,7 +157,7 @@ def overhead(most: float) -> Figure:
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(4):  # the first one waits for the server to import everything
             p = Q1a(train_size=1000, epochs=1, seed=seed)
-            slot = run.Slot(suite.Run("q1a", p), Path(folder))
+            slot = Slot(suite.Run("q1a", p), Path(folder, "suite"))
             made = next(grid.execute_all([slot])).record
             beyond.append(made.duration_seconds - _cells(slot.notebook))
     return _values(beyond[1:], statistics.median(beyond[1:])) | {"most": most}
@@ -212,7 +212,7 @@ def many_runs(most: float) -> Figure:
             "description: many runs\ngrids:\n  - template: q1b\n"
             f"    fixed: {{dataset: digits, train_size: 400}}\n    grid: {seeds}\n"
         )
-        slots = run.slots(str(file), suite.read(str(file)), Path(folder, "runs"))
+        slots = find_slots(str(file), suite.read(str(file)), Path(folder, "runs"))
         first = next(grid.execute_all(slots[:1])).record
         for slot in slots[1:]:
             parameters = slot.run.parameters.model_dump(mode="json")

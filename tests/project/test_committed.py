@@ -4,12 +4,11 @@ import code_blocks
 import pytest
 
 from mlops_lib import paths, record
-from mlops_lib.runner import execute as run
-from mlops_lib.runner import repeat as again
 from mlops_lib.runner import suite
+from mlops_lib.runner.slot import find_slots
 
 SUITES = ("full", "seeds", "ablations", "cpu")  # quick and smoke stay out of git
-SLOTS = [slot for name in SUITES for slot in run.slots(name, suite.read(name, anywhere=True))]
+SLOTS = [slot for name in SUITES for slot in find_slots(name, suite.read(name, anywhere=True))]
 RECORDED = [slot for slot in SLOTS if slot.record.exists()]
 LARGEST_PAGE = 150_000  # bytes
 
@@ -44,4 +43,4 @@ def test_the_run_that_the_page_reproduce_repeats_is_there():
     *compare, path = next(lines).split()
     assert compare == ["mlops", "compare", "out.ipynb"]
     made = record.read((paths.PROJECT / path).with_suffix(".json"))
-    assert repeated == again.papermill_command(made)
+    assert repeated == repeat.papermill_command(made)

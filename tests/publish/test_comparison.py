@@ -34,7 +34,7 @@ def test_classes_without_a_name_have_numbers():
     assert "<figure>" in comparison.page(few, made)
 
 
-def test_a_page_is_whole_and_asks_for_nothing():
+def test_a_page_is_complete_and_loads_nothing():
     page = comparison.page(make(lr=0.1), make(lr=0.2, right=13_000))
     balance = Balance()
     balance.feed(page)

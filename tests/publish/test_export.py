@@ -16,8 +16,8 @@ def folder(smoke):
 
 def test_a_store_gets_every_run_once(folder, smoke, tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    assert export.export(uri, folder) == 5
-    assert export.export(uri, folder) == 0
+    assert export.write(uri, folder) == 5
+    assert export.write(uri, folder) == 0
     client = MlflowClient(uri, registry_uri=uri)
     experiment = client.get_experiment_by_name(export.EXPERIMENT).experiment_id
     runs = {run.info.run_name: run for run in client.search_runs([experiment])}
@@ -39,7 +39,7 @@ def test_a_store_gets_every_run_once(folder, smoke, tmp_path):
 
 
 def test_what_a_run_does_not_have_is_missing_in_a_table(folder, tmp_path):
-    export.export(str(tmp_path / "runs.parquet"), folder)
+    export.write(str(tmp_path / "runs.parquet"), folder)
     table = pd.read_parquet(tmp_path / "runs.parquet")
     trained = table["template"] != "q1b"
     assert table["search"].isna().tolist() == trained.tolist()
@@ -52,16 +52,16 @@ def test_a_run_that_was_repeated_is_written_again(folder, smoke, tmp_path):
     made = smoke[0].record
     for started_at in ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"):
         record.write(made.model_copy(update={"started_at": started_at}), copy)
-        assert export.export(uri, tmp_path / "runs") == 1
+        assert export.write(uri, tmp_path / "runs") == 1
 
 
 @pytest.mark.parametrize("target", ["runs.xls", "nonsense://x", "http://127.0.0.1:9"])
 def test_a_target_that_can_not_be_used_is_named(folder, target):
     with pytest.raises(ParameterError, match=target):
-        export.export(target, folder)
+        export.write(target, folder)
 
 
 def test_without_mlflow_it_says_how_to_install_it(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(ParameterError, match="pip install mlflow"):
-        export.export("sqlite:///x.db", folder)
+        export.write("sqlite:///x.db", folder)

@@ -57,8 +57,10 @@ def test_every_field_is_explained(model):
 
 def test_fields_of_a_field_follow_it():
     names = list(reference.fields(schema.TrainedNetwork).index)
-    place = names.index("epochs")
-    assert names[place + 1 : place + 5] == [f"epochs.{name}" for name in schema.Epoch.model_fields]
+    position = names.index("epochs")
+    assert names[position + 1 : position + 5] == [
+        f"epochs.{name}" for name in schema.Epoch.model_fields
+    ]
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

@@ -1,13 +1,48 @@
+import ctypes
 import os
 import random
-import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
+import psutil
 import pytest
 from jupyter_client.utils import run_sync
+from tiny_runs import assert_gone, outcome_of, tiny_slots
 
-from mlops_lib.runner import kernels
+from mlops_lib.runner import grid, kernels
+from mlops_lib.runner.grid import Options
+
+
+def test_jobs_divide_the_machine(tmp_path):
+    shares = kernels.shares(2)
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) > 1:
+        assert set(shares[0].cores).isdisjoint(shares[1].cores)
+    assert all(share.threads == max(1, len(cores) // 2) for share in shares)
+    outcomes = list(grid.execute_all(tiny_slots(tmp_path, 2), Options(jobs=2)))
+    assert {outcome.record.environment["cores"] for outcome in outcomes} == {shares[0].threads}
+
+
+def test_a_container_with_a_quota_is_not_bound_to_the_first_cores(monkeypatch):
+    if len(os.sched_getaffinity(0)) > 1:
+        assert kernels.shares(1)[0].cores
+        monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+        assert kernels.shares(1)[0].cores == ()
+        assert kernels.shares(1)[0].threads == 1
+
+
+def test_each_of_several_gpus_has_its_own_job(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(kernels.machine, "cuda_count", lambda: 2)
+    assert [share.gpu for share in kernels.shares(3)] == ["0", "1", "0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert [share.gpu for share in kernels.shares(2)] == ["3", "5"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert [share.gpu for share in kernels.shares(2)] == [None, None]
+    assert [share.gpu_shared for share in kernels.shares(2)] == [True, True]
+    assert not kernels.shares(1)[0].gpu_shared
 
 
 @pytest.fixture
@@ -90,19 +125,6 @@ def test_it_ends_with_its_manager(tmp_path):
     assert gone(pid)
 
 
-def test_a_kernel_that_dies_or_stays_silent_is_not_waited_for(tmp_path):
-    with kernels.forked(tmp_path) as manager:
-        run_sync(manager.start_kernel)()
-        client = manager.client()
-        client.start_channels()
-        os.kill(manager.provisioner.pid, signal.SIGSTOP)
-        with pytest.raises(RuntimeError, match=r"not ready in 0\.5 seconds"):
-            run_sync(client.wait_for_ready)(timeout=0.5)
-        manager.end()
-        with pytest.raises(RuntimeError, match="died before it was ready"):
-            run_sync(client.wait_for_ready)(timeout=60)
-
-
 def test_what_has_ended_is_not_signalled_by_its_number(tmp_path):
     with kernels.forked(tmp_path) as manager:
         run_sync(manager.start_kernel)()
@@ -118,6 +140,58 @@ def test_what_has_ended_is_not_signalled_by_its_number(tmp_path):
 
 
 def test_where_nothing_can_be_forked_the_kernel_is_an_ordinary_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(kernels, "available", lambda: False)
+    monkeypatch.setattr(kernels.multiprocessing, "get_all_start_methods", lambda: ["spawn"])
     with kernels.forked(tmp_path) as manager:
         assert manager.provisioner is None
+
+
+def test_a_switch_makes_kernels_ordinary_and_changes_no_result(tmp_path, monkeypatch):
+    (forked,) = grid.execute_all(tiny_slots(tmp_path / "forked", 1))
+    monkeypatch.setenv("MLOPS_FAST", "off")
+    monkeypatch.setattr(kernels, "ForkProvisioner", None)  # it must not be called
+    (ordinary,) = grid.execute_all(tiny_slots(tmp_path / "ordinary", 1))
+    assert ordinary.error is None
+    assert outcome_of(ordinary.record) == outcome_of(forked.record)
+
+
+def hang():
+    """Be busy in compiled code that holds Python's lock."""
+    kernels.end_with_runner()
+    print(os.getpid(), flush=True)
+    ctypes.PyDLL(None).sleep(60)
+
+
+def test_a_killed_runner_ends_what_compiled_code_keeps_busy():
+    code = (
+        "import multiprocessing, test_kernels\n"
+        "context = multiprocessing.get_context('forkserver')\n"
+        "busy = context.Process(target=test_kernels.hang)\n"
+        "busy.start()\n"
+        "busy.join()"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(
+        command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True
+    ) as runner:
+        busy = psutil.Process(int(runner.stdout.readline()))
+        time.sleep(0.5)  # it sleeps by now
+        runner.kill()
+        assert_gone([busy])
+
+
+def test_a_killed_runner_ends_the_server_that_is_still_importing(tmp_path):
+    (tmp_path / "torchvision.py").write_text("import time; time.sleep(60)")  # a slow import
+    code = (
+        "import subprocess, sys, time\n"
+        "server = subprocess.Popen([sys.executable, '-c', 'import mlops_lib.runner.preload'])\n"
+        "print(server.pid, flush=True)\n"
+        "server.wait()"
+    )
+    slow = os.environ | {"PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env=slow, stdout=subprocess.PIPE, text=True
+    ) as runner:
+        server = psutil.Process(int(runner.stdout.readline()))
+        time.sleep(0.5)  # it imports by now
+        runner.kill()
+        assert_gone([server])

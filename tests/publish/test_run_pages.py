@@ -1,16 +1,10 @@
-import shlex
 from pathlib import Path
 
 import pytest
-from docutils import nodes
-from docutils.utils import new_document
 from nbformat import v4
 from test_tables import make
 
-from mlops_lib import params
-from mlops_lib.params import TEMPLATES
-from mlops_lib.publish import extension as pages
-from mlops_lib.runner import repeat as again
+from mlops_lib.publish import run_pages
 
 BAD_MARKDOWN = [
     "<script>alert(1)</script>",
@@ -32,23 +26,21 @@ BAD_HTML = [
     "<iframe src='x'></iframe>",
     "<style>x</style ><script>alert(1)</script>",
 ]
+COMMANDS = ("<script", "<img", "```{", ":::{", "}`", "{{", "{%")
+ACTIVE = ("<script", "<img", "<iframe", "href=", "style=")
 
 
 def read(**cell):
     kind = v4.new_markdown_cell if "source" in cell else v4.new_code_cell
     notebook = v4.new_notebook(cells=[kind(**cell)], metadata={"substitutions": {"a": "b"}})
-    return pages.harmless(notebook)
-
-
-COMMANDS = ("<script", "<img", "```{", ":::{", "}`", "{{", "{%")
-ACTIVE = ("<script", "<img", "<iframe", "href=", "style=")
+    return run_pages.harmless(notebook)
 
 
 @pytest.mark.parametrize("text", BAD_MARKDOWN)
 def test_markdown_runs_nothing(text):
     output = v4.new_output("display_data", {"text/markdown": text})
-    shown = read(outputs=[output]).cells[0].outputs[0].data["text/markdown"]
-    for found in (read(source=text).cells[0].source, shown):
+    kept = read(outputs=[output]).cells[0].outputs[0].data["text/markdown"]
+    for found in (read(source=text).cells[0].source, kept):
         assert not [mark for mark in COMMANDS if mark in found]
 
 
@@ -79,17 +71,6 @@ def test_tables_titles_and_tags_stay():
     assert read(source=title).cells[0].source == title
 
 
-def test_signatures_of_parameters_are_short():
-    assert pages._signature(params.Q1a) == ("(**fields)", None)
-    assert pages._signature(pages.harmless) is None
-
-
-def test_only_run_pages_are_changed():
-    source = ["not a notebook"]
-    pages._read(None, "intro", source)
-    assert source == ["not a notebook"]
-
-
 def test_a_run_page_begins_with_how_to_repeat_it():
     cells = [
         v4.new_markdown_cell("# digits, SVM\n\nChange the values in the next cell."),
@@ -98,53 +79,28 @@ def test_a_run_page_begins_with_how_to_repeat_it():
     ]
     notebook = v4.new_notebook(cells=cells)
     made = make("q1b", dataset="digits", C=(1.0, 5.0), environment={"device_name": "<script>"})
-    pages.summarise(notebook, made, Path("runs/cpu/q1b/a.ipynb"))
-    title, box, parameters, code = pages.harmless(notebook).cells
+    run_pages.summarise(notebook, made, Path("runs/cpu/q1b/a.ipynb"))
+    title, box, parameters, code = run_pages.harmless(notebook).cells
     assert title.source == "# digits, SVM, C 1,5, CPU"
-    shown = box.outputs[0].data["text/html"]
-    assert "papermill book/q1b.ipynb out.ipynb -p dataset digits -p C 1.0,5.0</code>" in shown
-    assert "<td>cpu</td>" in shown
-    assert "<script>" not in shown
+    text = box.outputs[0].data["text/html"]
+    assert "papermill book/q1b.ipynb out.ipynb -p dataset digits -p C 1.0,5.0</code>" in text
+    assert "<td>cpu</td>" in text
+    assert "<script>" not in text
     assert "remove-cell" in parameters.metadata["tags"]
     assert code.metadata["tags"] == ["hide-input"]
 
 
 def test_a_notebook_without_cells_stays_as_it_is():
     notebook = v4.new_notebook()
-    pages.summarise(notebook, make("q1b"), Path("runs/cpu/q1b/a.ipynb"))
+    run_pages.summarise(notebook, make("q1b"), Path("runs/cpu/q1b/a.ipynb"))
     assert notebook.cells == []
 
 
 def test_runs_of_one_title_are_told_apart():
     asked = {"template": "q1a", "epochs": 5, "seed": 2, "train_size": 3000}
-    apart = pages._apart(make(**asked, environment={"device": "cuda"}))
+    apart = run_pages._differences(make(**asked, environment={"device": "cuda"}))
     assert apart == ("epochs 5, seed 2", "3,000 images", "GPU", "")
     diverged = make(results={"epochs": [{"val_accuracy": 0.1, "seconds": 1.0}], "diverged": True})
-    assert pages._apart(diverged)[-1] == "diverged in epoch 1"
+    assert run_pages._differences(diverged)[-1] == "diverged in epoch 1"
     searched = make("q1b", C=[1.0, 5.0], results={"search": [{"fit_seconds": 1.0}] * 2})
-    assert pages._apart(searched) == ("2 candidates", "", "CPU", "")
-
-
-def test_the_command_that_repeats_a_run_gives_its_parameters():
-    made = make(dataset="digits", optimizer="sgd", lr=1e-2, environment={"threads": 2})
-    words = shlex.split(again.papermill_command(made))
-    assert words[:4] == ["OMP_NUM_THREADS=2", "papermill", "book/q1a.ipynb", "out.ipynb"]
-    given = dict(zip(words[5::3], words[6::3], strict=True))
-    assert TEMPLATES["q1a"](**given).model_dump(mode="json") == made.parameters
-
-
-def test_tables_are_numbered_as_tables():
-    figure = nodes.figure("", nodes.caption("", "About"), classes=["table"], ids=["a"])
-    picture = nodes.figure("", classes=[], ids=["b"])
-    document = new_document("page")
-    document += [figure, picture]
-    pages.NumberTables(document).apply()
-    assert isinstance(document[0], pages.CaptionedTable)
-    assert document.ids["a"] is document[0]
-    assert not isinstance(document[1], pages.CaptionedTable)
-
-
-def test_datatables_comes_with_the_book(tmp_path):
-    pages._write_datatables(tmp_path)
-    assert "DataTable" in (tmp_path / "datatables.js").read_text()
-    assert "dt-container" in (tmp_path / "datatables.css").read_text()
+    assert run_pages._differences(searched) == ("2 candidates", "", "CPU", "")

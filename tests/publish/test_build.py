@@ -1,14 +1,12 @@
 """The built book, without any run and with the smoke runs: no warning, every page there."""
 
 import re
-from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from mlops_lib import paths
-from mlops_lib.publish import build as book
-from mlops_lib.publish import extension as pages
+from mlops_lib.publish import build
 
 
 @pytest.fixture(scope="module")
@@ -51,35 +49,24 @@ def test_references_are_all_cited(filled):
         assert author in text
 
 
-def test_pages_with_code_are_computed_at_every_build():
-    found = {path.stem: path for path in paths.BOOK.glob("*.[mi]*") if path.suffix != ".bib"}
-    env = SimpleNamespace(found_docs=set(found), doc2path=found.get)
-    computed = set(pages._computed(env))
-    results = {"results_q1a", "results_q1b", "results_q2"}
-    assert computed == results | {
-        "intro", "methods", "findings", "beyond", "speed", "all_runs",
-        "reference_parameters", "reference_record", "reference_api",
-    }  # fmt: skip
-
-
 def test_a_build_that_fails_is_said_with_the_log(tmp_path, monkeypatch):
-    monkeypatch.setattr(book, "BOOK", tmp_path)
-    monkeypatch.setattr(book, "INDEX", tmp_path / "index.html")
-    monkeypatch.setattr(book, "LOG", tmp_path / "build.log")
-    with pytest.raises(book.BuildError, match=r"could not be built"):
-        book.build(lambda line: None)
+    monkeypatch.setattr(build, "BOOK", tmp_path)
+    monkeypatch.setattr(build, "INDEX", tmp_path / "index.html")
+    monkeypatch.setattr(build, "LOG", tmp_path / "build.log")
+    with pytest.raises(build.BuildError, match=r"could not be built"):
+        build.build(lambda line: None)
 
 
 def test_the_pdf_leaves_out_the_pages_of_single_runs():
-    toc = book._without_runs((paths.PROJECT / "_toc.yml").read_text())
+    toc = build._without_runs((paths.PROJECT / "_toc.yml").read_text())
     assert "glob" not in toc
     assert "results_q1a" in toc
 
 
 def test_without_a_browser_a_pdf_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(book, "BROWSERS", ())
-    with pytest.raises(book.BuildError, match="no browser"):
-        book.pdf(tmp_path / "book.pdf", print)
+    monkeypatch.setattr(build, "BROWSERS", ())
+    with pytest.raises(build.BuildError, match="no browser"):
+        build.pdf(tmp_path / "book.pdf", print)
 
 
 def test_the_repository_is_one_setting():

@@ -3,14 +3,14 @@ import io
 import pytest
 from rich.console import Console
 
-from mlops_lib.runner import display as console
+from mlops_lib.runner import display
 from mlops_lib.runner.display import RunDisplay, result_line
-from mlops_lib.runner.execute import Slot
 from mlops_lib.runner.grid import Outcome
+from mlops_lib.runner.slot import Slot
 
 
 @pytest.fixture
-def shown(executed):
+def printed(executed):
     """Return a function that shows a run, and what it printed."""
 
     def show(terminal, finish=lambda slot, made: Outcome(slot, record=made)):
@@ -25,53 +25,46 @@ def shown(executed):
     return show
 
 
-def test_a_log_gets_plain_lines(shown, monkeypatch):
-    monkeypatch.setattr(console, "LOG_EVERY_SECONDS", -1)
-    lines = shown(terminal=False).splitlines()
+def test_a_log_gets_plain_lines(printed, monkeypatch):
+    monkeypatch.setattr(display, "LOG_EVERY_SECONDS", -1)
+    lines = printed(terminal=False).splitlines()
     assert lines[0] == "q1a  digits, ResNet-18, Adam 0.0003, batch 16 …"
     assert lines[1].strip() == "epoch 1/1: 50%"
     assert lines[2].startswith("[1/1] q1a  digits, ResNet-18, Adam 0.0003, batch 16: test acc")
     assert "\x1b" not in "".join(lines)
 
 
-def test_a_log_is_not_flooded(shown):
-    assert "50%" not in shown(terminal=False)
+def test_a_log_is_not_flooded(printed):
+    assert "50%" not in printed(terminal=False)
 
 
-def test_a_terminal_gets_a_bar(shown):
-    assert "\x1b" in shown(terminal=True)
+def test_a_terminal_gets_a_bar(printed):
+    assert "\x1b" in printed(terminal=True)
 
 
-def test_a_failure_says_which_notebook_is_kept(shown, monkeypatch):
+def test_a_failure_says_which_notebook_is_kept(printed, monkeypatch):
     def failed(slot, made):
         return Outcome(slot, error="ValueError: no [bold]")
 
-    assert "FAILED: ValueError: no [bold]; the earlier result is kept: " in shown(False, failed)
+    assert "FAILED: ValueError: no [bold]; the earlier result is kept: " in printed(False, failed)
     monkeypatch.setattr(Slot, "read", lambda slot: None)
-    assert "FAILED: ValueError: no [bold]; the notebook is kept: " in shown(False, failed)
+    assert "FAILED: ValueError: no [bold]; the notebook is kept: " in printed(False, failed)
 
 
 def test_a_run_that_waits_says_what_for(executed):
     text = io.StringIO()
     slot, _ = executed["q1a"]
     RunDisplay(1, Console(file=text, width=200)).wait(slot)
-    line = "q1a  digits, ResNet-18, Adam 0.0003, batch 16 waits: another runner is at it"
+    line = "q1a  digits, ResNet-18, Adam 0.0003, batch 16 waits: another runner is executing it"
     assert text.getvalue().strip() == line
 
 
-def test_a_diverged_training_is_marked(shown):
+def test_a_diverged_training_is_marked(printed):
     def diverged(slot, made):
         results = made.results | {"diverged": True}
         return Outcome(slot, record=made.model_copy(update={"results": results}))
 
-    assert shown(False, diverged).strip().endswith("s in all, DIVERGED")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(None, "?"), (3.2, "3 s"), (150, "2 min"), (9000, "2.5 h")]
-)
-def test_durations_are_short(seconds, text):
-    assert console.duration_text(seconds) == text
+    assert printed(False, diverged).strip().endswith("s in all, DIVERGED")
 
 
 def test_a_result_is_one_line(executed):

@@ -1,0 +1,46 @@
+from types import SimpleNamespace
+
+from docutils import nodes
+from docutils.utils import new_document
+
+from mlops_lib import params, paths
+from mlops_lib.publish import extension
+
+
+def test_pages_with_code_are_computed_at_every_build():
+    found = {path.stem: path for path in paths.BOOK.glob("*.[mi]*") if path.suffix != ".bib"}
+    env = SimpleNamespace(found_docs=set(found), doc2path=found.get)
+    computed = set(extension._computed(env))
+    results = {"results_q1a", "results_q1b", "results_q2"}
+    assert computed == results | {
+        "intro", "methods", "findings", "beyond", "speed", "all_runs",
+        "reference_parameters", "reference_record", "reference_api",
+    }  # fmt: skip
+
+
+def test_signatures_of_parameters_are_short():
+    assert extension._signature(params.Q1a) == ("(**fields)", None)
+    assert extension._signature(extension.harmless) is None
+
+
+def test_only_run_pages_are_changed():
+    source = ["not a notebook"]
+    extension._read(None, "intro", source)
+    assert source == ["not a notebook"]
+
+
+def test_tables_are_numbered_as_tables():
+    figure = nodes.figure("", nodes.caption("", "About"), classes=["table"], ids=["a"])
+    picture = nodes.figure("", classes=[], ids=["b"])
+    document = new_document("page")
+    document += [figure, picture]
+    extension.NumberTables(document).apply()
+    assert isinstance(document[0], extension.CaptionedTable)
+    assert document.ids["a"] is document[0]
+    assert not isinstance(document[1], extension.CaptionedTable)
+
+
+def test_datatables_comes_with_the_book(tmp_path):
+    extension._write_datatables(tmp_path)
+    assert "DataTable" in (tmp_path / "datatables.js").read_text()
+    assert "dt-container" in (tmp_path / "datatables.css").read_text()

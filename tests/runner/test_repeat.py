@@ -1,0 +1,53 @@
+import shlex
+
+from test_tables import make
+
+from mlops_lib.params import TEMPLATES, Q1a
+from mlops_lib.runner import grid, repeat, suite
+from mlops_lib.runner.slot import Slot
+
+
+def test_a_damaged_record_is_rewritten_from_its_notebook(executed, tmp_path):
+    done, made = executed["q1a"]
+    slot = Slot(done.run, tmp_path / "any")
+    slot.record.parent.mkdir(parents=True)
+    assert not slot.restore()  # there is no notebook
+    slot.notebook.write_text(done.notebook.read_text())
+    assert slot.status() == "failed" and slot.restore()  # a record that is gone
+    slot.record.write_text("<<<<<<< HEAD")
+    (row,) = repeat.failures(tmp_path).itertuples()
+    assert row.run == slot.title and "can't be read" in row.error
+    assert "can't be read" in repeat.problem(slot.notebook)
+    assert slot.restore() and slot.status() == "done"
+    assert slot.read().results == made.results
+    assert repeat.failures(tmp_path).empty
+
+
+def test_a_run_that_fails_is_kept_and_leaves_the_others_alone(tmp_path, executed):
+    bad = suite.Run("q1a", Q1a(dataset="digits", train_size=1500))
+    slots = [Slot(bad, tmp_path / "any"), executed["q1b"][0]]
+    said = []
+    how = grid.Options(on_output=lambda slot, text: said.append(text))
+    failed, other = grid.execute_all(slots, how)
+    assert "train_size=1500 is not allowed: the training split holds 1257 images" in failed.error
+    assert failed.slot.status() == "failed"
+    assert "train_size=1500" in failed.slot.notebook.read_text()
+    title, error = repeat.failure(failed.slot.notebook)
+    assert title == failed.slot.title
+    assert error == failed.error
+    (row,) = repeat.failures(tmp_path).itertuples()
+    assert row.command == f"mlops run path/to/any.yaml --only q1a/{bad.slug}"
+    assert not failed.slot.restore()  # its notebook holds no record
+    assert other.record is not None
+    elsewhere = tmp_path / "other" / "q1a" / failed.slot.record.name
+    elsewhere.parent.mkdir(parents=True)
+    elsewhere.touch()  # another suite has recorded the run since
+    assert repeat.failures(tmp_path).empty
+
+
+def test_the_command_that_repeats_a_run_gives_its_parameters():
+    made = make(dataset="digits", optimizer="sgd", lr=1e-2, environment={"threads": 2})
+    words = shlex.split(repeat.papermill_command(made))
+    assert words[:4] == ["OMP_NUM_THREADS=2", "papermill", "book/q1a.ipynb", "out.ipynb"]
+    given = dict(zip(words[5::3], words[6::3], strict=True))
+    assert TEMPLATES["q1a"](**given).model_dump(mode="json") == made.parameters

@@ -1,0 +1,68 @@
+"""Runs of less than a second, and runners that execute them."""
+
+import subprocess
+import sys
+
+import psutil
+
+from mlops_lib.params import Q1b
+from mlops_lib.record import Record
+from mlops_lib.runner import suite
+from mlops_lib.runner.slot import find_slots
+
+# The mlops command with its runs in another folder; it heeds an interrupt, which shells keep from
+# what they start in the background, tests included.
+RUNNER = (
+    "import os, signal, sys; from mlops_lib import cli; "
+    "signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "os.environ['MLOPS_RUNS'] = sys.argv[1]; cli.main(sys.argv[2:])"
+)
+
+
+def tiny(count):
+    """Return that many runs of less than a second each, the same to the bit on any cores."""
+    return [
+        suite.Run("q1b", Q1b(backend="libsvm", dataset="digits", train_size=200, C=1 + number / 8))
+        for number in range(count)
+    ]
+
+
+def written(path, count):
+    """Write a suite file of tiny runs."""
+    values = ", ".join(f"[{run.parameters.C[0]}]" for run in tiny(count))
+    path.write_text(
+        "description: tiny runs\n"
+        "grids:\n"
+        "  - template: q1b\n"
+        "    fixed: {backend: libsvm, dataset: digits, train_size: 200}\n"
+        f"    grid: {{C: [{values}]}}\n"
+    )
+    return path
+
+
+def tiny_slots(folder, count):
+    return find_slots("tiny", tiny(count), folder)
+
+
+def start(folder, *words, **options):
+    return subprocess.Popen(
+        [sys.executable, "-c", RUNNER, str(folder), *map(str, words)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options,
+    )  # fmt: skip
+
+
+def assert_gone(processes):
+    """Check that processes end within 30 s; what waits for its parent to notice has ended."""
+    _, alive = psutil.wait_procs(processes, timeout=30)
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def outcome_of(made: Record):
+    """Return what a repeated run must reproduce: all but times and paths."""
+
+    def timeless(value):
+        if isinstance(value, dict):
+            return {k: timeless(v) for k, v in value.items() if "seconds" not in k}
+        return [timeless(item) for item in value] if isinstance(value, list) else value
+
+    return made.key, made.parameters, timeless(made.results)
