@@ -70,6 +70,7 @@ def runs(tmp_path):
 def smoke(tmp_path_factory):
     """Execute the smoke suite once, through the runner; return its outcomes."""
     from mlops_lib.runner import grid, suite
+    from mlops_lib.runner.slot import find_slots
 
     folder = tmp_path_factory.mktemp("runs")
     os.environ.pop("MLOPS_DATA", None)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlops_lib import paths, record, tables
-from mlops_lib.params import ParameterError, nearest
+from mlops_lib.messages import nearest
+from mlops_lib.params import ParameterError
 from mlops_lib.record import Record
 from mlops_lib.runner import suite
 from mlops_lib.runner.suite import Run

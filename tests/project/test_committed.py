@@ -4,7 +4,7 @@ import code_blocks
 import pytest
 
 from mlops_lib import paths, record
-from mlops_lib.runner import suite
+from mlops_lib.runner import repeat, suite
 from mlops_lib.runner.slot import find_slots
 
 SUITES = ("full", "seeds", "ablations", "cpu")  # quick and smoke stay out of git
@@ -39,8 +39,8 @@ def test_every_record_that_is_there_belongs_to_a_suite():
 
 def test_the_run_that_the_page_reproduce_repeats_is_there():
     lines = iter(code_blocks.lines((paths.BOOK / "reproduce.md").read_text()))
-    repeated = next(line for line in lines if line.startswith("OMP_NUM_THREADS="))
+    shown = next(line for line in lines if line.startswith("OMP_NUM_THREADS="))
     *compare, path = next(lines).split()
     assert compare == ["mlops", "compare", "out.ipynb"]
     made = record.read((paths.PROJECT / path).with_suffix(".json"))
-    assert repeated == repeat.papermill_command(made)
+    assert shown == repeat.papermill_command(made)
