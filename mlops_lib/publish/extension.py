@@ -26,7 +26,7 @@ from sphinx.transforms import SphinxTransform
 
 from mlops_lib import paths, record, tables
 from mlops_lib.runner import repeat as again
-from mlops_lib.study import layouts
+from mlops_lib.study import table_cells
 
 THEME: dict[str, list[str]] = {"navbar_persistent": []}  # the sidebar has the search box
 METADATA = {
@@ -92,7 +92,7 @@ def _signature(found: Any) -> tuple[str, None] | None:
 
 
 def _read(env: Any, name: str, source: list[str]) -> None:
-    if name.startswith(layouts.RUN_PAGES):
+    if name.startswith(table_cells.RUN_PAGES):
         content = nbformat.reads(source[0], 4)
         path = Path(env.doc2path(name))
         with suppress(record.RecordError):  # a failed run: its page shows how far it came
@@ -138,7 +138,7 @@ def _apart(made: record.Record) -> tuple[str, ...]:
     size = made.parameters["train_size"]
     device = tables.title(made.environment["device"])
     images = f"{size:,} images" if size else ""
-    return layouts.otherwise(asked), images, device, tables.divergence(made.results)
+    return tables.non_default_text(asked), images, device, tables.divergence(made.results)
 
 
 def harmless(content: nbformat.NotebookNode) -> nbformat.NotebookNode:

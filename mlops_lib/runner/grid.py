@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
-from mlops_lib import machine, tables
+from mlops_lib import data, machine, tables
 from mlops_lib.params import ParameterError
 from mlops_lib.record import Record, RecordError
 from mlops_lib.runner import execute as run
@@ -290,7 +290,8 @@ def estimates(places: list[Slot]) -> dict[Slot, float]:
 def _kind(template: str, parameters: dict[str, Any], device: str) -> tuple:
     model = parameters.get("model") or parameters["kernel"]
     dataset = parameters["dataset"]
-    other = None if dataset in tables.PUBLISHED_EPOCHS else dataset  # of any number of images
+    usual = data.TRAINING_IMAGES.get(dataset) == tables.ALL_IMAGES
+    other = None if usual else dataset  # of any number of images
     return template, model, parameters.get("input_size"), device, other
 
 

@@ -22,7 +22,9 @@ from mlops_lib.params import TEMPLATES
 from mlops_lib.paths import BOOK, PROJECT
 from mlops_lib.runner import execute as run
 from mlops_lib.runner import suite
-from mlops_lib.study import beyond, claims, headlines, sources
+from mlops_lib.study import claims, q1a, seeds, selection, sources
+from mlops_lib.study.pairs import find, gpu_ratios
+from mlops_lib.study.protocol import published
 
 README = (PROJECT / "README.md").read_text()
 BLOCKS = [line[4:].partition(" #")[0].strip() for line in README.splitlines() if line[:4] == "    "]
@@ -48,7 +50,7 @@ def judged(runs):
 
 @pytest.fixture(scope="module")
 def pairs(runs):
-    return beyond.repeated_pairs(runs)
+    return seeds.repeated_pairs(runs)
 
 
 def table(heading):
@@ -173,14 +175,14 @@ def test_accuracies_of_committed_runs_are_those_of_their_records(runs):
     shown = {accuracy.split()[0] for *_, accuracy in lines}
     (text,) = re.findall(r"^- \*\*Q1\(a\)\*\*.*?^- \*\*Q2", README, re.MULTILINE | re.DOTALL)
     here = set(re.findall(r"\d\d\.\d\d", text))
-    told = tables.published("q1b").groupby(["kernel", "dataset"])["accuracy_pct"].max()
+    told = published("q1b").groupby(["kernel", "dataset"])["accuracy_pct"].max()
     told = [*told["rbf"], told["poly", "mnist"]]
-    over_seeds = set(re.findall(r", best: (\d\d\.\d\d)", headlines.q1a(runs).data))
+    over_seeds = set(re.findall(r", best: (\d\d\.\d\d)", q1a.finding(runs).data))
     assert (printed := {f"{best:.2f}" for best in told}) <= here <= shown | printed | over_seeds
 
 
 def test_what_is_said_of_a_gpu_is_measured(runs):
-    ratios = tables.gpu_ratios(sources.ours(runs).q2).groupby("input_size")["ratio"]
+    ratios = gpu_ratios(sources.ours(runs).q2).groupby("input_size")["ratio"]
     ends = [
         f"{end:.0f}" for size in (28, 224) for end in ratios.get_group(size).agg(["min", "max"])
     ]
@@ -190,9 +192,9 @@ def test_what_is_said_of_a_gpu_is_measured(runs):
     ) == [tuple(ends)]
     assert f"{ends[0]} to {ends[-1]} times, an H200" in words
     for report in "AB":
-        published = tables.gpu_ratios(sources.report(report).q2)["ratio"]
-        assert f"{published.min():.1f} to {published.max():.1f}" in words
-    both = beyond.devices(runs)
+        printed = gpu_ratios(sources.report(report).q2)["ratio"]
+        assert f"{printed.min():.1f} to {printed.max():.1f}" in words
+    both = seeds.devices(runs)
     lowest, highest = both["difference"].agg(["min", "max"])
     assert (
         f"Of the {len(both)} trainings of Q1(a) with seed 0 on both, "
@@ -275,7 +277,7 @@ def test_the_verdicts_of_our_runs_are_those_of_the_claims(runs, judged):
     tops = re.findall(r"the best ResNet on \w+ \+(\d\.\d+) points from that SVM, beyond", says)
     assert len(tops) == 2 and min(map(float, tops)) >= 0.5
     falls = sources.ours(runs).q1a.query("optimizer == 'adam'")
-    falls = falls.pivot_table("wobble_pct", ["model", "dataset", "batch_size"], "lr")
+    falls = falls.pivot_table("val_accuracy_drop_pct", ["model", "dataset", "batch_size"], "lr")
     (little, most) = re.search(
         r"at most ([\d.]+) points; .* up to ([\d.]+) points", rows["B2"][2]
     ).groups()
@@ -284,11 +286,11 @@ def test_the_verdicts_of_our_runs_are_those_of_the_claims(runs, judged):
 
 
 def test_where_pairs_of_a_claim_are_behind_is_measured(runs):
-    whole = sources.complete(sources.ours(runs).q1a)
+    whole = selection.complete(sources.ours(runs).q1a)
     kept = ["dataset", "model", "lr", "optimizer", "batch_size"]
     behind = {}
     for setting, first, second in (("optimizer", "adam", "sgd"), ("batch_size", 16, 32)):
-        pairs = sources.pairs(whole, setting, first, second, "accuracy_pct")
+        pairs = find(whole, setting, first, second, "accuracy_pct")
         pairs = pairs.sort_values("difference")
         behind[setting] = pairs[[name for name in kept if name != setting]]
     of_adam = behind["optimizer"].head(3)  # A1
@@ -316,7 +318,7 @@ def test_what_comes_out_again_is_measured(runs, pairs):
         "B2": ["holds", "holds", "does not hold"],
         "B3": ["mixed", "does not hold", "mixed"],
     }
-    brief = beyond.repeated_pairs_in_brief(pairs).data
+    brief = seeds.repeated_pairs_in_brief(pairs).data
     ((same, total, mnist, others),) = re.findall(
         r"(\d+) of (\d+) pairs of settings have the same side ahead every time; "
         r"(\d+) of the (\d+)",
@@ -329,7 +331,7 @@ def test_what_comes_out_again_is_measured(runs, pairs):
 
 
 def test_the_best_resnets_are_measured(runs, pairs):
-    words, finding = " ".join(README.split()), headlines.q1a(runs).data
+    words, finding = " ".join(README.split()), q1a.finding(runs).data
     mnist, fashion = finding.split("\n")
     assert re.findall(r"within chance of it: (.*?)\. Of", mnist) == [
         "ResNet-18, Adam 0.001, batch 32"
@@ -346,7 +348,7 @@ def test_the_best_resnets_are_measured(runs, pairs):
         for run in ("CPU, seed 0", "GPU, seed 0")
     )
     turned = "batch 16 over batch 32", "MNIST, ResNet-18, Adam, rate 0.001"  # of B3
-    assert on_cpu.loc[turned, "beyond_chance"] == 1 and on_gpu.loc[turned, "difference"] < 0
+    assert on_cpu.loc[turned, "significantly_ahead"] == 1 and on_gpu.loc[turned, "difference"] < 0
 
 
 def test_a_commit_is_checked_as_by_make_lint():
