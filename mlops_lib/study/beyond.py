@@ -81,7 +81,7 @@ def cost(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def left_out(runs: pd.DataFrame) -> Markdown:
-    """Say how many runs on all images are not in `cost`, and the most accurate of them."""
+    """Return how many runs on all images are not in `cost`, and the most accurate of them."""
     full = _costing(runs)
     busy = select(full, alone=False)
     if busy.empty:

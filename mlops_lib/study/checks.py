@@ -142,7 +142,7 @@ def _images(sides: Sequence[Pair]) -> str:
 
 
 def _parts(results: pd.DataFrame) -> str:
-    """Say of which datasets and networks results are: `4 of MNIST with ResNet-18`."""
+    """Return of which datasets and networks results are: `4 of MNIST with ResNet-18`."""
     names = [name for name in ("dataset", "model") if name in results]
     counts = results.groupby(names, sort=False).size()
     return ", ".join(
@@ -167,12 +167,12 @@ def every_part(*checks: Check) -> Check:
 
 
 def _published(found: int, wanted: int) -> str:
-    """Say in brackets how many the reports have, where fewer were found."""
+    """Return in brackets how many the reports have, where fewer were found."""
     return f" ({wanted} published)" if found < wanted else ""
 
 
 def rbf_over_poly(source: Source) -> Evidence:
-    """Check that RBF is ahead of the polynomial kernel on both datasets, beyond chance."""
+    """Check that RBF is ahead of the polynomial kernel on both datasets, significantly."""
     rows = {(row["dataset"], row["kernel"]): row for row in complete(source.q1b).to_dict("records")}
     signs, says = [], []
     for dataset in PUBLISHED_EPOCHS:
@@ -194,7 +194,7 @@ def rbf_over_poly(source: Source) -> Evidence:
 
 
 def over_svms(source: Source) -> Evidence:
-    """Check that every published ResNet is ahead of the best SVM of its dataset, beyond chance."""
+    """Check that every published ResNet is ahead of the best SVM of its dataset, significantly."""
     trained, searched = complete(source.q1a), complete(source.q1b)
     if searched.empty or trained.empty:
         return Evidence(UNKNOWN, "no SVM beside a ResNet")
@@ -227,7 +227,7 @@ def over_svms(source: Source) -> Evidence:
 
 
 def _top(resnets: pd.DataFrame, svm: dict[str, Any]) -> str:
-    """Say how far the best ResNet of a dataset is from its best SVM."""
+    """Return how far the best ResNet of a dataset is from its best SVM."""
     top = resnets.loc[resnets["accuracy_pct"].idxmax()].to_dict()
     chance = "beyond" if significantly_ahead(top, svm) else "within"
     difference = points_ahead(top, svm)

@@ -99,7 +99,7 @@ def _listed(rows: pd.DataFrame, value: str, form: str) -> str:
 
 
 def _between(ratios: pd.DataFrame) -> str:
-    """Name the devices of `pairs.gpu_ratios`, in brackets."""
+    """Return the devices of `pairs.gpu_ratios`, in brackets."""
     named = [devices for devices in ratios["devices"].unique() if devices]
     return f" ({'; '.join(named)})" if named else ""
 

@@ -24,7 +24,7 @@ MOMENTA = (0.0, 0.9)
 
 
 def summary() -> Markdown:
-    """Say how far the two reports' tables are apart."""
+    """Return how far the two reports' tables are apart."""
     both, apart = _published_accuracies()
     configuration, told = _widest_gap(both)
     gains = " and ".join(
@@ -51,7 +51,7 @@ def _published_accuracies() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def sides(runs: pd.DataFrame) -> Markdown:
-    """Say which report our runs are nearer to, where the two differ beyond sampling."""
+    """Return which report our runs are nearer to, where the two differ beyond sampling."""
     both, apart = _published_accuracies()
     text = (
         f"In {len(apart)} of {len(both)} configurations of Q1(a), the two reports differ by more "
@@ -83,7 +83,7 @@ def _widest_gap(both: pd.DataFrame) -> tuple[dict[str, Any], pd.Series]:
 
 
 def _furthest_apart(both: pd.DataFrame, runs: pd.DataFrame) -> str:
-    """Name the configuration in which the reports (columns A, B) differ most."""
+    """Return in which configuration the reports (columns A, B) differ most, as text."""
     configuration, told = _widest_gap(both)
     text = (
         f"They differ most in {tables.run_title(configuration)}: {told['A']:.2f} and "
@@ -114,7 +114,7 @@ def momentum(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def momentum_explains(runs: pd.DataFrame) -> Markdown:
-    """Say what the lower rate does to SGD in each report, and with which momentum here.
+    """Return what the lower rate does to SGD in each report, and with which momentum here.
 
     A momentum explains a report's rows where its gains have their signs, and the other's have not.
     """
@@ -137,7 +137,7 @@ def momentum_explains(runs: pd.DataFrame) -> Markdown:
 
 
 def _explained(alike: list[str]) -> str:
-    """Say what it means that a report's gains have the signs of these momenta's."""
+    """Return what it means that a report's gains have the signs of these momenta's."""
     if not alike:
         return "neither momentum has gains of these signs here: these runs don't explain it"
     if len(alike) == 1:

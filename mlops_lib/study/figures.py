@@ -41,8 +41,8 @@ def reports_and_measured(table: pd.DataFrame) -> Picture:
         here = table[(table["dataset"] == facet[0]) & (table["model"] == facet[1])]
         for number, source in enumerate(sources):
             marks = here[here["source"] == source]
-            place = 0.27 * (min(number, 2) - 1)  # a configuration is measured whole or on less
-            y = pd.Index(rows).get_indexer(marks["configuration"]) + place
+            offset = 0.27 * (min(number, 2) - 1)  # a configuration is measured in full or on less
+            y = pd.Index(rows).get_indexer(marks["configuration"]) + offset
             axis.plot(marks["accuracy"], y, label=source, linestyle="", **MARKS[source])
             axis.hlines(y, marks["low"], marks["high"], color=MARKS[source]["color"], zorder=1)
         axis.set(yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows) - 0.5, -0.5))

@@ -24,7 +24,7 @@ CHANGES = ("input_size", "amp", "input_pipeline", "pin_memory")  # one at a time
 
 
 def headline(judged: pd.DataFrame) -> str:
-    """Say how many published claims hold, in our runs and in the tables of their reports."""
+    """Return how many published claims hold, in our runs and in the tables of their reports."""
     judged = judged[judged["id"].str[0].isin(["A", "B"])]
     ours = judged[judged["source"] == SOURCES[2]]
     own = judged[judged["source"] == "Report " + judged["id"].str[0]]
@@ -64,7 +64,7 @@ def evidence(judged: pd.DataFrame) -> Markdown:
 
 
 def by_repetition_in_brief(table: pd.DataFrame) -> Markdown:
-    """Say how many verdicts of `by_repetition` are the same each time, and which are not."""
+    """Return how many verdicts of `by_repetition` are the same each time, and which are not."""
     names = list(table.columns[1:])
     if len(names) < 2:
         return Markdown("All of Q1(a) has not been run twice yet (`mlops run seeds`).")
@@ -79,7 +79,7 @@ def by_repetition_in_brief(table: pd.DataFrame) -> Markdown:
 
 
 def basis(runs: pd.DataFrame) -> Markdown:
-    """Say which trainings of Q1(a) verdicts on accuracies rest on, and which those on times."""
+    """Return which trainings of Q1(a) verdicts on accuracies rest on, and which those on times."""
     source = sources.ours(runs)
     complete, timed = selection.complete(source.q1a), selection.complete(source.timed)
     if complete.empty:
@@ -94,7 +94,7 @@ def basis(runs: pd.DataFrame) -> Markdown:
 
 
 def _trained(complete: pd.DataFrame) -> str:
-    """Say how many configurations were trained, where and in which precision."""
+    """Return how many configurations were trained, where and in which precision."""
     published = len(sources.report("A").q1a)
     on = ", ".join(dict.fromkeys(itertools.chain.from_iterable(complete["device_names"])))
     known = dict.fromkeys(complete["amp_dtype"].dropna()) if "amp_dtype" in complete else {}

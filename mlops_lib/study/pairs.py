@@ -137,5 +137,5 @@ def setting_text(name: str, value: Any) -> str:
 
 
 def over(name: str, first: Any, second: Any) -> str:
-    """Name two values of a setting that are compared: `Adam over SGD`."""
+    """Return the two values of a setting that are compared: `Adam over SGD`."""
     return f"{setting_text(name, first)} over {setting_text(name, second)}"

@@ -92,7 +92,7 @@ def _point(told: dict[str, Any], source: str, accuracy: float, *interval: float)
 
 
 def finding(runs: pd.DataFrame) -> Markdown:
-    """Say in a sentence or two what Q1(a) found so far."""
+    """Return in a sentence or two what Q1(a) found so far."""
     complete = selection.complete(sources.ours(runs).q1a)
     return Markdown(
         "\n".join(

@@ -51,10 +51,10 @@ def _candidate(row: Any, prefix: str = "") -> str:
 
 
 def finding(runs: pd.DataFrame) -> Markdown:
-    """Say in a sentence or two what Q1(b) found so far."""
-    lines, chosen = [], selection.choose(runs)
+    """Return in a sentence or two what Q1(b) found so far."""
+    lines, chosen = [], _in_verdicts(runs)
     for dataset in PUBLISHED_EPOCHS:
-        here = selection.svms(chosen, dataset)
+        here = select(chosen, dataset=dataset)
         lines.append(
             f"- **{tables.title(dataset)}**, best: {_best(here)}. {reports_best('q1b', dataset)}"
             + "".join(map(_edge, here.to_dict("records")))
@@ -63,7 +63,7 @@ def finding(runs: pd.DataFrame) -> Markdown:
 
 
 def _edge(run: dict[str, Any]) -> str:
-    """Say where a search chose the smallest or the largest number that it tried."""
+    """Return where a search chose the smallest or the largest number that it tried."""
     found = []
     for name in ("C", "degree", "gamma"):
         tried = {value for value in run[name] if not isinstance(value, str)}
@@ -78,13 +78,17 @@ def _edge(run: dict[str, Any]) -> str:
     )
 
 
+def _in_verdicts(runs: pd.DataFrame) -> pd.DataFrame:
+    return select(selection.choose(runs), template="q1b", in_verdicts=True)
+
+
 def best(runs: pd.DataFrame, dataset: str) -> str:
     """Return the best SVM of a dataset, and which kernels were not run."""
-    return _best(selection.svms(selection.choose(runs), dataset))
+    return _best(select(_in_verdicts(runs), dataset=dataset))
 
 
 def _best(searches: pd.DataFrame) -> str:
-    """Return the best of `selection.svms`, and which kernels were not run."""
+    """Return the best of a dataset's searches, and which kernels were not run."""
     if searches.empty:
         return NOT_RUN
     missing = [

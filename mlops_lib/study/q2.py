@@ -103,7 +103,7 @@ def speeds(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def finding(runs: pd.DataFrame) -> Markdown:
-    """Say in a sentence or two what Q2 found so far."""
+    """Return in a sentence or two what Q2 found so far."""
     lines = [f"- **GPU against CPU**: {gpu_ratio(runs)}."]
     for run in speeds(runs).to_dict("records"):
         share = run["peak_share"]

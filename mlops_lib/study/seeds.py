@@ -25,7 +25,7 @@ COMPARED: tuple[tuple[str, Any, Any], ...] = (  # setting, first, second: claims
 
 
 def spread(runs: pd.DataFrame) -> Markdown:
-    """Say how far accuracy spreads over seeds, beside what the reports interpret."""
+    """Return how far accuracy spreads over seeds, beside what the reports interpret."""
     keys = [name for name in Q1a.model_fields if name not in ("seed", "train_size", "pin_memory")]
     keys += [name for name in ("train_images", "amp_dtype") if name in runs]
     here = select(runs, template="q1a", input_size=28, divergence="")
@@ -58,16 +58,16 @@ def spread(runs: pd.DataFrame) -> Markdown:
 def repeated_pairs(runs: pd.DataFrame) -> pd.DataFrame:
     """Return how far the two sides of the claims' pairs lie apart, each time that both were run.
 
-    A row for each pair and device and seed, of whole trainings, where there are several. Columns:
+    A row for each pair and device and seed, of complete trainings, where there are several. Columns:
     compared, both (what the two have in common), run (as `selection.repetitions` names it),
     difference (points), significantly_ahead (1, -1 or 0).
     """
     rows = []
     for name, some in selection.repetitions(runs).items():
-        whole = selection.complete(sources.configurations(some))
+        complete = selection.complete(sources.configurations(some))
         for setting, first, second in COMPARED:
-            found = pairs.find(whole, setting, first, second, "accuracy_pct")
-            for one, two in pairs.both_sides(whole, found, setting, first, second):
+            found = pairs.find(complete, setting, first, second, "accuracy_pct")
+            for one, two in pairs.both_sides(complete, found, setting, first, second):
                 rows.append(
                     {
                         "compared": pairs.over(setting, first, second),
@@ -84,13 +84,13 @@ def repeated_pairs(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _in_common(run: dict[str, Any], setting: str) -> str:
-    """Name a configuration without the setting in which it is compared with another."""
+    """Return the name of a configuration without the setting in which it is compared with another."""
     names = "dataset", "model", "optimizer", "lr", "batch_size"
     return ", ".join(pairs.setting_text(name, run[name]) for name in names if name != setting)
 
 
 def repeated_pairs_in_brief(repeated: pd.DataFrame) -> Markdown:
-    """Say in how many pairs the same side is ahead every time."""
+    """Return in how many pairs the same side is ahead every time."""
     if repeated.empty:
         return Markdown("No pair has been run in full several times yet (`mlops run seeds`).")
     each = repeated.assign(sign=np.sign(repeated["difference"])).groupby(["compared", "both"])
@@ -124,7 +124,7 @@ def repeated_pairs_table(repeated: pd.DataFrame) -> pd.DataFrame:
 
 
 def repeats(runs: pd.DataFrame) -> Markdown:
-    """Say how far trainings of equal parameters and seed lie apart: other machine, other code."""
+    """Return how far trainings of equal parameters and seed lie apart: other machine, other code."""
     trained = _trainings(runs)
     if trained.empty:
         return Markdown(NOT_YET)
@@ -151,7 +151,7 @@ def _trainings(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def first_epochs(runs: pd.DataFrame) -> Markdown:
-    """Say how far trainings lie apart after one epoch that begin alike, but for rounding.
+    """Return how far trainings lie apart after one epoch that begin alike, but for rounding.
 
     They differ at most in length, machine, threads, precision and the commit of the code.
     """
@@ -184,7 +184,7 @@ def first_epochs(runs: pd.DataFrame) -> Markdown:
 
 
 def devices(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return both accuracies of each configuration of Q1(a) with a whole training on CPU and GPU.
+    """Return both accuracies of each configuration of Q1(a) with a complete training on CPU and GPU.
 
     Columns: configuration, cpu, gpu (texts), difference (points), significantly_ahead (1, -1 or 0).
     """
@@ -198,8 +198,10 @@ def devices(runs: pd.DataFrame) -> pd.DataFrame:
     sides = []
     for here in on_each:
         alike = here[here["seed"].isin(seeds)]  # else the test images differ
-        whole = selection.complete(sources.configurations(alike))
-        sides.append({tuple(row[name] for name in keys): row for row in whole.to_dict("records")})
+        complete = selection.complete(sources.configurations(alike))
+        sides.append(
+            {tuple(row[name] for name in keys): row for row in complete.to_dict("records")}
+        )
     on_cpu, on_gpu = sides
     rows = [
         {
@@ -221,7 +223,7 @@ def _accuracy(row: dict[str, Any]) -> str:
 
 
 def devices_in_brief(both: pd.DataFrame) -> Markdown:
-    """Say how far the two devices' trainings lie apart."""
+    """Return how far the two devices' trainings lie apart."""
     if both.empty:
         return Markdown("No configuration has been trained in full on a CPU and on a GPU yet.")
     more, less = (both["difference"] > 0).sum(), (both["difference"] < 0).sum()

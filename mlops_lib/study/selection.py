@@ -6,8 +6,8 @@ a page that compares other runs (of one device, one seed or another momentum) ap
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -27,9 +27,11 @@ from mlops_lib.study.protocol import (
     published_configurations,
 )
 
+TAKEN_FOR = ("in_tables", "in_verdicts", "in_times")
+
 
 def choose(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return all runs, by seed, with three columns that say what each is taken for, bool.
+    """Return all runs in the reports' order, with three columns of what each is taken for, bool.
 
     in_tables: the fullest runs of each published configuration of Q1, one a seed; where trainings
     on several devices are as full, those on the main one. in_verdicts: the trainings on the main
@@ -40,7 +42,7 @@ def choose(runs: pd.DataFrame) -> pd.DataFrame:
     """
     runs = runs.reset_index(drop=True)
     if runs.empty:
-        return runs.assign(in_tables=False, in_verdicts=False, in_times=False)
+        return runs.assign(**dict.fromkeys(TAKEN_FOR, pd.Series(dtype=bool)))
     main_first = main_device_first(runs)
     of_each = [
         with_shared_seeds(select(runs, device=device)) for device in main_first["device"].unique()
@@ -51,17 +53,24 @@ def choose(runs: pd.DataFrame) -> pd.DataFrame:
     computers = [cpu for search in svms for cpu in search.get("cpu", ())]
     timed = max(of_each, key=lambda trainings: _times(trainings, computers))
     judged = [*of_each[0], *svms, on_each_device(runs)]
-    taken = {
-        "in_tables": [*by_configuration(main_first), *found],
-        "in_verdicts": judged,
-        "in_times": timed,
+    taken = [*by_configuration(main_first), *found], judged, timed
+    columns = {
+        name: runs.index.isin([label for part in parts for label in part.index])
+        for name, parts in zip(TAKEN_FOR, taken, strict=True)
     }
-    columns = {name: runs.index.isin(_labels(parts)) for name, parts in taken.items()}
-    return runs.assign(**columns).sort_values("seed", kind="stable")
+    return _in_published_order(runs.assign(**columns))
 
 
-def _labels(parts: Iterable[pd.DataFrame]) -> list[Any]:
-    return [label for part in parts for label in part.index]
+def _in_published_order(runs: pd.DataFrame) -> pd.DataFrame:
+    """Sort runs by configuration of Q1(a), or dataset and kernel of Q1(b), and by seed."""
+    order = [*published_configurations(), *itertools.product(PUBLISHED_EPOCHS, KERNELS)]
+    ranks = {values: rank for rank, values in enumerate(order)}
+    names = {"q1a": CONFIGURATION, "q1b": ["dataset", "kernel"], "q2": []}
+    values = [
+        tuple(run[name] for name in names[run["template"]]) for run in runs.to_dict("records")
+    ]
+    rank = [ranks.get(of_run, len(order)) for of_run in values]
+    return runs.assign(rank=rank).sort_values(["rank", "seed"], kind="stable").drop(columns="rank")
 
 
 def _times(trainings: list[pd.DataFrame], computers: list[str]) -> tuple[int, int, int]:
@@ -76,14 +85,6 @@ def _times(trainings: list[pd.DataFrame], computers: list[str]) -> tuple[int, in
 def has_time(trainings: pd.DataFrame) -> pd.Series:
     """Return which trainings of a configuration have times that count: all are of one machine."""
     return trainings["alone"] & like_first(trainings, MACHINE)
-
-
-def svms(chosen: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Return the SVM searches of a dataset that verdicts rest on, in the order of `KERNELS`."""
-    found = select(chosen, template="q1b", dataset=dataset, in_verdicts=True)
-    if found.empty:
-        return found
-    return found.sort_values("kernel", key=lambda names: names.map(KERNELS.index), kind="stable")
 
 
 def select(runs: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
@@ -145,15 +146,11 @@ def fullest_each(runs: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return pd.concat([fullest(some) for _, some in runs.groupby(keys, dropna=False, sort=False)])
 
 
-def grouped(trainings: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return the trainings of each published configuration of Q1(a) that has some."""
-    groups = dict(list(trainings.groupby(CONFIGURATION))) if len(trainings) else {}
-    return [groups[values] for values in published_configurations() if values in groups]
-
-
 def by_configuration(runs: pd.DataFrame) -> list[pd.DataFrame]:
     """Return the fullest runs of each published configuration of Q1(a) that has some."""
-    return [fullest(some) for some in grouped(trained(runs))]
+    here = trained(runs)
+    groups = dict(list(here.groupby(CONFIGURATION))) if len(here) else {}
+    return [fullest(groups[values]) for values in published_configurations() if values in groups]
 
 
 def with_shared_seeds(runs: pd.DataFrame) -> list[pd.DataFrame]:

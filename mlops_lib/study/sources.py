@@ -13,6 +13,7 @@ import pandas as pd
 from mlops_lib import record, stats, tables
 from mlops_lib.study import selection
 from mlops_lib.study.protocol import (
+    CONFIGURATION,
     MIN_SEEDS,
     NOT_STATED,
     PAIR_KEYS,
@@ -72,25 +73,23 @@ def ours(runs: pd.DataFrame) -> Source:
     Times are those of runs that nothing else disturbed: trainings that shared a GPU have none.
     """
     chosen = selection.choose(runs)
-    q1a, timed = (
-        _averaged(selection.grouped(selection.select(chosen, template="q1a", **{taken: True})))
-        for taken in ("in_verdicts", "in_times")
+    q1a, q1b, q2 = (chosen[chosen["template"] == question] for question in ("q1a", "q1b", "q2"))
+    return Source(
+        SOURCES[2],
+        _averaged(_by_configuration(q1a[q1a["in_verdicts"]])),
+        _searched(q1b[q1b["in_verdicts"]]),
+        _on_devices(q2[q2["in_verdicts"]]),
+        timed=_averaged(_by_configuration(q1a[q1a["in_times"]])),
     )
-    q2 = selection.select(chosen, template="q2", in_verdicts=True)
-    return Source(SOURCES[2], q1a, _searched(chosen), _on_devices(q2), timed)
 
 
-def _searched(chosen: pd.DataFrame) -> pd.DataFrame:
-    """Return our SVM searches, as in `Source.q1b`."""
-    rows = [
-        run | {"right": _right([run])}
-        for dataset in PUBLISHED_EPOCHS
-        for run in selection.svms(chosen, dataset).to_dict("records")
-    ]
-    if not rows:
+def _searched(q1b: pd.DataFrame) -> pd.DataFrame:
+    """Return SVM searches as in `Source.q1b`."""
+    if q1b.empty:
         return pd.DataFrame(columns=["dataset", "kernel"])
-    q1b = pd.DataFrame(rows)
+    q1b = q1b.reset_index(drop=True)
     return q1b.assign(
+        right=[_right([run]) for run in q1b.to_dict("records")],
         accuracy_pct=100 * q1b["test_accuracy"],
         seconds=q1b["seconds"].where(q1b["alone"]),
         C=q1b["best_C"],
@@ -112,6 +111,10 @@ def configurations(runs: pd.DataFrame) -> pd.DataFrame:
     Each has the same seeds: those of `selection.with_shared_seeds`.
     """
     return _averaged(selection.with_shared_seeds(runs))
+
+
+def _by_configuration(q1a: pd.DataFrame) -> list[pd.DataFrame]:
+    return [here for _, here in q1a.groupby(CONFIGURATION, sort=False)] if len(q1a) else []
 
 
 def _averaged(trainings: list[pd.DataFrame]) -> pd.DataFrame:

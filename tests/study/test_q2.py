@@ -62,10 +62,10 @@ def test_a_short_timing_does_not_count_beside_a_full_one(runs):
 def test_a_benchmark_beside_other_work_is_in_brackets_and_in_no_ratio(runs):
     busy = {"device": "cpu", "threads": 2}
     used = {"train_seconds": 60.0, "train_cpu_seconds": 65.0, "images_per_second": 800.0}
-    q2 = {"optimizer": "sgd", "batch_size": 16}
+    options = {"optimizer": "sgd", "batch_size": 16}
     table = runs(
-        make("q2", environment=busy, device="cpu", results=used, **q2),
-        make("q2", environment={"device": "cuda"}, **q2),
+        make("q2", environment=busy, device="cpu", results=used, **options),
+        make("q2", environment={"device": "cuda"}, **options),
     )
     row = q2.table(table).loc[("A", "CPU", "ResNet-18", "SGD", "28x28")]["Measured here"]
     assert (row["time (s)"], row["images/s"]) == ("(60)", "(800)")
