@@ -23,7 +23,7 @@ def wilson(successes: int, total: int, confidence: float = 0.95) -> tuple[float,
 def mean_interval(values: ArrayLike) -> tuple[float, float, float]:
     """Return the mean of values, float (n,), and its 95 % interval (Student's t).
 
-    Of a single value the interval is infinite.
+    With a single value the interval is infinite.
     """
     values = np.asarray(values, dtype=float)
     mean, n = float(values.mean()), len(values)
@@ -103,5 +103,5 @@ def two_proportions(first: float, second: float, total: int) -> float:
 
 
 def differ(first: float, second: float, total: int) -> bool:
-    """Say whether two accuracies (0..1), each over `total` images of its own, differ at 5 %."""
+    """Return whether two accuracies (0..1), each over `total` images of its own, differ at 5 %."""
     return two_proportions(first, second, total) < LEVEL

@@ -2,8 +2,6 @@ import base64
 import io
 
 import numpy as np
-import pandas as pd
-import pytest
 from PIL import Image
 
 from mlops_lib import plots
@@ -80,49 +78,3 @@ def test_search_has_a_panel_for_each_degree_and_a_line_for_each_gamma():
     assert picture.alt == "Best: 91.00 % on validation images, C 1, degree 3, gamma scale"
     rbf = plots.search([row | {"degree": None} for row in rows])
     assert [axis.get_title() for axis in rbf.figure.axes] == [""]
-
-
-@pytest.mark.parametrize("rows", [[], [("a", "CPU", 10.0)]])
-def test_speed(rows):
-    table = pd.DataFrame(rows, columns=["run", "device", "images_per_second"])
-    axis = plots.speed(table).figure.axes[0]
-    marks = [x for dots in axis.collections for x, _ in dots.get_offsets()]
-    assert marks == [row[2] for row in rows]
-
-
-def test_reports_and_measured_has_a_facet_for_each_model():
-    row = {"dataset": "MNIST", "configuration": "Adam", "accuracy": 99.0, "low": 99.0, "high": 99.0}
-    rows = [row | {"model": m, "source": s} for m in ("x", "y") for s in ("report A", "report B")]
-    figure = plots.reports_and_measured(pd.DataFrame(rows)).figure
-    assert [axis.get_title() for axis in figure.axes] == ["MNIST, x", "MNIST, y"]
-
-
-def test_marks_of_one_configuration_lie_apart_and_measured_ones_have_a_bar():
-    row = {"dataset": "MNIST", "model": "x", "configuration": "Adam", "accuracy": 99.0}
-    told = [row | {"source": f"report {name}", "low": 99.0, "high": 99.0} for name in "AB"]
-    here = row | {"source": "measured here on less", "low": 98.0, "high": 99.5}
-    (axis,) = plots.reports_and_measured(pd.DataFrame([*told, here])).figure.axes
-    marks = {line.get_label(): line for line in axis.lines if len(line.get_xdata()) == 1}
-    assert len({line.get_ydata()[0] for line in marks.values()}) == 3
-    assert marks["measured here on less"].get_markerfacecolor() == "white"
-    bars = [bar for lines in axis.collections for bar in lines.get_segments()]
-    assert [98.0, 99.5] in [bar[:, 0].tolist() for bar in bars]
-
-
-def test_cost_has_mnist_first_and_counts_the_runs_far_below_its_lines():
-    rows = [
-        ("FashionMNIST", "one", 10.0, 90.0, True),
-        ("MNIST", "one", 10.0, 99.0, True),
-        ("MNIST", "one", 20.0, 99.2, True),
-        ("MNIST", "two", 20.0, 98.0, True),
-        ("MNIST", "two", 30.0, 65.0, False),
-    ]
-    table = pd.DataFrame(rows, columns=["dataset", "machine", "seconds", "accuracy", "best"])
-    figure = plots.cost(table.assign(method="SVM")).figure
-    mnist, fashion = figure.axes
-    assert [mnist.get_title(), fashion.get_title()] == ["MNIST", "FashionMNIST"]
-    assert [text.get_text() for text in mnist.texts] == ["1 more further down, to 65.0 %"]
-    assert mnist.get_ylim()[0] == 96.0
-    assert not fashion.texts
-    assert {"one", "two"} <= {text.get_text() for text in figure.legends[0].texts}
-    assert [10.0, 20.0] in [list(line.get_xdata()) for line in mnist.lines]

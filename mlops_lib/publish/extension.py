@@ -21,7 +21,7 @@ from sphinx.transforms import SphinxTransform
 
 from mlops_lib import paths, record
 from mlops_lib.publish.run_pages import harmless, summarise
-from mlops_lib.study import layouts
+from mlops_lib.study import table_cells
 
 THEME: dict[str, list[str]] = {"navbar_persistent": []}  # the sidebar has the search box
 
@@ -61,7 +61,7 @@ def _signature(found: Any) -> tuple[str, None] | None:
 
 
 def _read(env: Any, name: str, source: list[str]) -> None:
-    if name.startswith(layouts.RUN_PAGES):
+    if name.startswith(table_cells.RUN_PAGES):
         content = nbformat.reads(source[0], 4)
         path = Path(env.doc2path(name))
         with suppress(record.RecordError):  # a failed run: its page shows how far it got

@@ -16,7 +16,6 @@ from nbconvert.preprocessors.sanitize import SanitizeHTML
 
 from mlops_lib import record, tables
 from mlops_lib.runner import repeat
-from mlops_lib.study import layouts
 
 METADATA = {
     "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
@@ -84,7 +83,7 @@ def _differences(made: record.Record) -> tuple[str, ...]:
     size = made.parameters["train_size"]
     device = tables.title(made.environment["device"])
     images = f"{size:,} images" if size else ""
-    return layouts.otherwise(asked), images, device, tables.divergence(made.results)
+    return tables.non_default_text(asked), images, device, tables.divergence(made.results)
 
 
 def harmless(content: nbformat.NotebookNode) -> nbformat.NotebookNode:

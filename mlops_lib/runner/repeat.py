@@ -7,13 +7,11 @@ import shlex
 from pathlib import Path
 
 import pandas as pd
-from IPython.display import HTML, Markdown
 
 from mlops_lib import paths, record
 from mlops_lib.params import non_default_settings
 from mlops_lib.record import Record
 from mlops_lib.runner import execute, slot, suite
-from mlops_lib.study import layouts
 
 
 def failures(folder: Path | None = None) -> pd.DataFrame:
@@ -27,14 +25,6 @@ def failures(folder: Path | None = None) -> pd.DataFrame:
         if slot.find_record(own) in (None, own) and (error := problem(path)):
             rows.append((failure(path)[0], error, command(path)))
     return pd.DataFrame(rows, columns=["run", "error", "command"])
-
-
-def failures_page() -> HTML | Markdown:
-    """Return the failed runs as a page shows them; their notebooks hold the tracebacks."""
-    failed = failures()
-    if failed.empty:
-        return Markdown("None: every notebook that is there has its record, which can be read.")
-    return layouts.page(failed.set_index("run"))
 
 
 def failure(notebook: Path) -> tuple[str, str]:

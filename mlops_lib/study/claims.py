@@ -12,31 +12,29 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import pandas as pd
-from IPython.display import HTML, Markdown
 
 from mlops_lib import stats
-from mlops_lib.study import layouts, sources
+from mlops_lib.study import selection, sources
 from mlops_lib.study.checks import (
-    FAILS,
-    HOLDS,
-    MIXED,
     UNKNOWN,
     Check,
     Evidence,
     ahead,
     best_is,
-    deeper_costs_more,
     every_part,
     fastest_start,
+    over_svms,
+    rbf_over_poly,
+)
+from mlops_lib.study.checks_speed import (
+    deeper_costs_more,
     flops_by_architecture,
     gpu_about,
     gpu_between,
     larger_gain_more,
-    over_svms,
-    rbf_over_poly,
     svm_time,
 )
-from mlops_lib.study.sources import SOURCES
+from mlops_lib.study.protocol import SOURCES
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,9 @@ CLAIMS = (
         "Learning rate 1e-4 is more stable and generalises better than 1e-3",
         every_part(
             ahead("lr", 1e-4, 1e-3),
-            ahead("lr", 1e-4, 1e-3, measure="wobble_pct", lower=True, unit="points less"),
+            ahead(
+                "lr", 1e-4, 1e-3, measure="val_accuracy_drop_pct", lower=True, unit="points less"
+            ),
         ),
     ),
     Claim(
@@ -100,7 +100,7 @@ CLAIMS = (
             1e-4,
             1e-3,
             where={"optimizer": "adam"},
-            measure="wobble_pct",
+            measure="val_accuracy_drop_pct",
             lower=True,
             unit="points less",
         ),
@@ -139,13 +139,6 @@ CLAIMS = (
         ),
     ),
 )
-
-
-VERBS = {  # of one claim, of several
-    HOLDS: ("holds", "hold"),
-    MIXED: ("is mixed", "are mixed"),
-    FAILS: ("does not hold", "do not hold"),
-}
 
 
 def judge(runs: pd.DataFrame) -> pd.DataFrame:
@@ -190,11 +183,11 @@ def by_repetition(runs: pd.DataFrame) -> pd.DataFrame:
     None where it was run less than twice. Claims about times are left out.
     """
     found, published = {}, len(sources.report("A").q1a)
-    for name, trainings in sources.repetitions(runs).items():
+    for name, trainings in selection.repetitions(runs).items():
         if len(trainings) < published:
             continue
         source = sources.ours(pd.concat([trainings, runs[runs["template"] != "q1a"]]))
-        if len(sources.complete(source.q1a)) == published:
+        if len(selection.complete(source.q1a)) == published:
             found[name] = _checked(replace(source, timed=source.timed[:0]))
     rows = []
     for claim, *here in zip(CLAIMS, *found.values(), strict=True):
@@ -204,77 +197,9 @@ def by_repetition(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["Id", "Claim", *found]).set_index("Id")
 
 
-def by_repetition_in_brief(table: pd.DataFrame) -> Markdown:
-    """Say how many verdicts of `by_repetition` are the same each time, and which are not."""
-    names = list(table.columns[1:])
-    if len(names) < 2:
-        return Markdown("All of Q1(a) has not been run twice yet (`mlops run seeds`).")
-    unlike = table[table[names].nunique(axis=1) > 1]
-    listed = "; ".join(f"{name} {' / '.join(row[names])}" for name, row in unlike.iterrows())
-    others = f" The others, in this order: {listed}." if listed else ""
-    return Markdown(
-        f"All of Q1(a) was run {len(names)} times ({' / '.join(names)}). By each of these alone, "
-        f"{len(table) - len(unlike)} of {len(table)} claims about its accuracies get the same "
-        f"verdict every time.{others}"
-    )
-
-
-def by_repetition_table(table: pd.DataFrame) -> HTML | Markdown:
-    """Lay out `by_repetition` as a page shows it."""
-    return Markdown(layouts.NOT_YET) if table.empty else layouts.page(table, wrap=True)
-
-
 def summary(judged: pd.DataFrame) -> pd.DataFrame:
     """Lay out the verdicts: a row for each claim, a column for each source."""
     wide = judged.pivot(index=["id", "claim"], columns="source", values="verdict")
     wide = wide.reindex(columns=list(SOURCES)).reset_index("claim").rename_axis(index="Id")
     order = [claim.id for claim in CLAIMS]
     return wide.rename(columns={"claim": "Claim"}).rename_axis(columns=None).loc[order]
-
-
-def judged_here(judged: pd.DataFrame) -> pd.DataFrame:
-    """Lay out the claims that our runs can judge, with what they show in a line."""
-    ours = judged[(judged["source"] == SOURCES[2]) & (judged["verdict"] != UNKNOWN)]
-    table = summary(judged).loc[lambda rows: rows.index.isin(ours["id"])]
-    table["What our runs show"] = ours.set_index("id")["brief"]
-    return table[["Claim", SOURCES[2], "What our runs show", *SOURCES[:2]]]
-
-
-def headline(judged: pd.DataFrame) -> str:
-    """Say how many published claims hold, in our runs and in the tables of their reports."""
-    judged = judged[judged["id"].str[0].isin(["A", "B"])]
-    ours = judged[judged["source"] == SOURCES[2]]
-    own = judged[judged["source"] == "Report " + judged["id"].str[0]]
-
-    def counts(rows: pd.DataFrame) -> str:
-        parts = []
-        for verdict in (HOLDS, MIXED, FAILS):
-            ids = rows[rows["verdict"] == verdict]["id"].tolist()
-            if ids:
-                parts.append(f"{len(ids)} {VERBS[verdict][len(ids) > 1]} ({', '.join(ids)})")
-        return ", ".join(parts) or "none"
-
-    total, measured = len(ours), (ours["verdict"] != UNKNOWN).sum()
-    which = "all" if measured == total else f"{measured} so far"
-    return (
-        f"Of {total} published claims, our runs can judge {which}: "
-        f"{counts(ours)}. By the tables of the report that makes them, {counts(own)}; the others "
-        "are about something that those tables do not show."
-    )
-
-
-def evidence(judged: pd.DataFrame) -> Markdown:
-    """Return what every source says of every claim, as a page shows it."""
-    lines = []
-    for (name, text), rows in judged.groupby(["id", "claim"], sort=False):
-        lines.append(f"\n**{name}. {text}**\n")
-        for row in rows.itertuples():
-            p = ", ".join(f"{value:.3g}" for value in row.p_holm)
-            adjusted = f"; adjusted p = {p}" if p else ""
-            lines.append(f"- {row.source}: *{row.verdict}*. {row.says}{adjusted}.")
-    return Markdown("\n".join(lines))
-
-
-def verdicts(judged: pd.DataFrame) -> Markdown:
-    """Return the headline as a page shows it."""
-    return Markdown(headline(judged))

@@ -8,19 +8,27 @@ import pandas as pd
 from IPython.display import Markdown
 
 from mlops_lib import stats, tables
-from mlops_lib.study import layouts, sources
-from mlops_lib.study.sources import TEST_IMAGES
+from mlops_lib.study import pairs, selection, sources
+from mlops_lib.study.protocol import (
+    CONFIGURATION,
+    NOT_RUN,
+    PUBLISHED_EPOCHS,
+    TEST_IMAGES,
+    published,
+)
+from mlops_lib.study.selection import fullest, select, trained
+from mlops_lib.study.table_cells import accuracy_cell
 
 SGD = {"optimizer": "sgd", "model": "resnet18", "batch_size": 16}  # what was run by momentum
 MOMENTA = (0.0, 0.9)
 
 
 def summary() -> Markdown:
-    """Say how far the two reports' tables are apart."""
+    """Return how far the two reports' tables are apart."""
     both, apart = _published_accuracies()
     configuration, told = _widest_gap(both)
     gains = " and ".join(
-        f"{_range(tables.gpu_ratios(sources.report(letter).q2)['ratio'])} times (report {letter})"
+        f"{_range(pairs.gpu_ratios(sources.report(letter).q2)['ratio'])} times (report {letter})"
         for letter in "AB"
     )
     return Markdown(
@@ -37,15 +45,13 @@ def _range(values: pd.Series) -> str:
 
 def _published_accuracies() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return Q1(a) of both reports, columns A and B, and the rows that differ beyond sampling."""
-    both = tables.published("q1a").pivot(
-        index=[*tables.Q1A_KEYS, "model"], columns="report", values="accuracy_pct"
-    )
+    both = published("q1a").pivot(index=CONFIGURATION, columns="report", values="accuracy_pct")
     apart = [stats.differ(a / 100, b / 100, TEST_IMAGES) for a, b in both.to_numpy()]
     return both, both[apart]
 
 
 def sides(runs: pd.DataFrame) -> Markdown:
-    """Say which report our runs are nearer to, where the two differ beyond sampling."""
+    """Return which report our runs are nearer to, where the two differ beyond sampling."""
     both, apart = _published_accuracies()
     text = (
         f"In {len(apart)} of {len(both)} configurations of Q1(a), the two reports differ by more "
@@ -55,7 +61,7 @@ def sides(runs: pd.DataFrame) -> Markdown:
     ours = sources.ours(runs).q1a
     if ours.empty:
         return Markdown(f"{text} None of them has been run here yet.")
-    measured = sources.complete(ours).set_index(list(both.index.names))[["accuracy_pct"]]
+    measured = selection.complete(ours).set_index(list(both.index.names))[["accuracy_pct"]]
     here = apart.join(measured, how="inner")
     nearer_a = (here["A"] - here["accuracy_pct"]).abs() < (here["B"] - here["accuracy_pct"]).abs()
     unlike = [
@@ -77,42 +83,42 @@ def _widest_gap(both: pd.DataFrame) -> tuple[dict[str, Any], pd.Series]:
 
 
 def _furthest_apart(both: pd.DataFrame, runs: pd.DataFrame) -> str:
-    """Name the configuration in which the reports (columns A, B) differ most."""
+    """Return in which configuration the reports (columns A, B) differ most, as text."""
     configuration, told = _widest_gap(both)
     text = (
         f"They differ most in {tables.run_title(configuration)}: {told['A']:.2f} and "
         f"{told['B']:.2f} %. One such value decides the means and intervals of its report, but "
         "neither how often a setting is ahead nor the rank test."
     )
-    here = tables.fullest(tables.trained(tables.main_device_first(runs), **configuration))
+    here = fullest(trained(selection.main_device_first(runs), **configuration))
     if here.empty:
         return text
-    less = tables.extent(here.iloc[0], tables.PUBLISHED_EPOCHS[configuration["dataset"]])
-    measured = tables.interval_text(*tables.accuracy_over_seeds(here))
+    less = selection.extent(here.iloc[0], PUBLISHED_EPOCHS[configuration["dataset"]])
+    measured = tables.interval_text(*sources.accuracy_over_seeds(here))
     return f"{text} Here it has {measured} %" + (f" after {less}." if less else ".")
 
 
-def momentum(runs: pd.DataFrame) -> Any:
+def momentum(runs: pd.DataFrame) -> pd.DataFrame:
     """Lay out SGD's accuracy with and without momentum, beside the reports' (per cent)."""
     rows = []
-    told = tables.select(tables.published("q1a"), **SGD)
-    runs = tables.main_device_first(runs)
+    told = select(published("q1a"), **SGD)
+    runs = selection.main_device_first(runs)
     for (dataset, lr), reports in told.groupby(["dataset", "lr"], sort=False):
         row = {"Dataset": tables.title(dataset), "Rate": f"{lr:g}"}
         for value in MOMENTA:
-            here = tables.trained(runs, dataset=dataset, lr=lr, momentum=value, epochs=1, **SGD)
-            row[f"momentum {value:g}, one epoch"] = layouts.cell(here)
+            here = trained(runs, dataset=dataset, lr=lr, momentum=value, epochs=1, **SGD)
+            row[f"momentum {value:g}, one epoch"] = accuracy_cell(fullest(here))
         by_report = reports.set_index("report")["accuracy_pct"]
         rows.append(row | {f"report {name}": f"{by_report[name]:.2f}" for name in "AB"})
-    return layouts.page(pd.DataFrame(rows).set_index(["Dataset", "Rate"]))
+    return pd.DataFrame(rows).set_index(["Dataset", "Rate"])
 
 
 def momentum_explains(runs: pd.DataFrame) -> Markdown:
-    """Say what the lower rate does to SGD in each report, and with which momentum here.
+    """Return what the lower rate does to SGD in each report, and with which momentum here.
 
     A momentum explains a report's rows where its gains have their signs, and the other's have not.
     """
-    told = tables.select(tables.published("q1a"), **SGD)
+    told = select(published("q1a"), **SGD)
     here = {
         f"momentum {value:g}": _gain(_fullest(runs, momentum=value, epochs=1)) for value in MOMENTA
     }
@@ -125,13 +131,13 @@ def momentum_explains(runs: pd.DataFrame) -> Markdown:
             line += f"; {_explained(alike)}"
         lines.append(f"{line}.")
     lines += [f"- Here, {name}, one epoch: {_by_dataset(gain)}." for name, gain in here.items()]
-    longest = _gain(sources.complete(_fullest(runs)))
+    longest = _gain(selection.complete(_fullest(runs)))
     lines.append(f"- Here, momentum 0.9, all published epochs: {_by_dataset(longest)}.")
     return Markdown("\n".join(lines))
 
 
 def _explained(alike: list[str]) -> str:
-    """Say what it means that a report's gains have the signs of these momenta's."""
+    """Return what it means that a report's gains have the signs of these momenta's."""
     if not alike:
         return "neither momentum has gains of these signs here: these runs don't explain it"
     if len(alike) == 1:
@@ -141,8 +147,8 @@ def _explained(alike: list[str]) -> str:
 
 def _fullest(runs: pd.DataFrame, **configuration: Any) -> pd.DataFrame:
     """Return the fullest runs of SGD for each dataset and rate, as tables show them."""
-    here = tables.trained(tables.main_device_first(runs), **configuration, **SGD)
-    return tables.fullest_each(here, ["dataset", "lr"])
+    here = trained(selection.main_device_first(runs), **configuration, **SGD)
+    return selection.fullest_each(here, ["dataset", "lr"])
 
 
 def _gain(rows: pd.DataFrame) -> pd.Series:
@@ -157,4 +163,4 @@ def _gain(rows: pd.DataFrame) -> pd.Series:
 
 def _by_dataset(gain: pd.Series) -> str:
     shown = ", ".join(f"{tables.title(name)} {points:+.2f}" for name, points in gain.items())
-    return shown or tables.NOT_RUN
+    return shown or NOT_RUN

@@ -49,19 +49,19 @@ def _short_commit(commit: str) -> str:
 
 
 def wanted(figure: dict[str, Any]) -> str:
-    """Say what is wanted of a figure of the benchmark."""
+    """Return what is wanted of a figure of the benchmark."""
     bound = "most" if "most" in figure else "least"
     return f"at {bound} {figure[bound]:g}"
 
 
 def is_short(figure: dict[str, Any]) -> bool:
-    """Say whether a figure of the benchmark falls short of what is wanted of it."""
+    """Return whether a figure of the benchmark falls short of what is wanted of it."""
     low, high = figure.get("least", -math.inf), figure.get("most", math.inf)
     return not low <= figure["median"] <= high or figure.get("points_apart", 0) > 0.01
 
 
 def machine() -> str:
-    """Name the machine that this is."""
+    """Return the name of this machine."""
     import torch
 
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""

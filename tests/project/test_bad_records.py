@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from mlops_lib import record, tables
 from mlops_lib.params import TEMPLATES
-from mlops_lib.study import beyond, disagreement, headlines, layouts, sources
+from mlops_lib.publish import html_tables
+from mlops_lib.study import all_runs, beyond, disagreement, overview, q1a, q1b, q2, seeds, sources
 
 
 def found(template):
@@ -96,12 +97,16 @@ def assert_is_refused_or_shown(path, content):
     record.write(made, path.with_suffix(".json"))
     assert record.read(path.with_suffix(".json")).model_dump() == made.model_dump(mode="json")
     runs = tables.all_runs(path.parents[2])
-    pages = [made._repr_mimebundle_()["text/html"], layouts.overview(runs).data]
-    pages += [layouts.page(table(runs)).data for table in (layouts.q1a, layouts.q1b, layouts.q2)]
-    pages += [f(runs).data for f in (headlines.q1a, headlines.q1b, headlines.q2)]
-    assert headlines.overview(runs)["runs"] == "1"  # text, which Sphinx escapes
+    pages = [made._repr_mimebundle_()["text/html"], html_tables.page(all_runs.table(runs)).data]
+    pages += [html_tables.page(table(runs)).data for table in (q1a.table, q1b.table, q2.table)]
+    pages += [f(runs).data for f in (q1a.finding, q1b.finding, q2.finding)]
+    assert overview.figures_in_text(runs)["runs"] == "1"  # text, which Sphinx escapes
     sources.ours(runs)
-    pages += [beyond.front(runs).data, beyond.seeds(runs).data, disagreement.sides(runs).data]
+    pages += [
+        html_tables.page(beyond.front(runs)).data,
+        seeds.spread(runs).data,
+        disagreement.sides(runs).data,
+    ]
     beyond.growth(runs)
     beyond.never_right(runs, runs["dataset"][0], int(runs["seed"][0]))
     assert "<script" not in "".join(pages)

@@ -1,0 +1,49 @@
+"""DataFrames → HTML tables as the book's pages show them; a sentence where there is nothing yet."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+from IPython.display import HTML, Markdown
+
+from mlops_lib.plots import Picture
+from mlops_lib.study.table_cells import NOT_YET, RUN_PAGES
+
+LINK = re.compile(rf"\[([^\]]+)\]\(({RUN_PAGES}[^()]+)\)")
+NUMBER = re.compile("<td>(?=[^A-Za-z<]+</td>)")  # a cell without words
+
+
+def page(table: pd.DataFrame, wrap: bool = False) -> HTML | Markdown:
+    """Return a table as a page shows it: escaped, nothing cut off, a line for each part (`;`).
+
+    A cell's `[text](runs/…)` is a link to a run's page. `wrap` lets long texts take several lines.
+    In the book, its columns sort by a click. The levels of an index become one column: the first,
+    which stays in sight where a table is wider than the screen. Without rows it is `Not run yet.`
+    """
+    if table.empty:
+        return Markdown(NOT_YET)
+    if table.index.nlevels > 1:
+        name = ", ".join(table.index.names).capitalize()
+        rows = [", ".join(map(str, levels)) for levels in table.index]
+        table = table.set_axis(pd.Index(rows, name=name))
+    if not isinstance(table.index, pd.RangeIndex):
+        table = table.reset_index(col_level=-1)
+    classes = "sortable wrapped" if wrap else "sortable"
+    written = table.map(_cell).to_html(
+        escape=False, border=0, justify="left", index=False, classes=classes
+    )
+    return HTML(NUMBER.sub('<td class="number">', written))  # these stay on one line
+
+
+def _cell(value: Any) -> str:
+    text = "<br>".join(map(html.escape, str(value).split("; ")))
+    return LINK.sub(r'<a href="\2.html">\1</a>', text)
+
+
+def figure(table: pd.DataFrame, draw: Callable[[pd.DataFrame], Picture]) -> Picture | Markdown:
+    """Return a table's figure; without rows it is `Not run yet.`"""
+    return Markdown(NOT_YET) if table.empty else draw(table)

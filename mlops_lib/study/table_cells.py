@@ -1,0 +1,70 @@
+"""What the cells of the result pages' tables say: accuracies, times, links."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from mlops_lib import tables
+from mlops_lib.study.protocol import NOT_RUN, PUBLISHED_EPOCHS, published
+from mlops_lib.study.selection import extent, select
+from mlops_lib.study.sources import accuracy_over_seeds
+
+RUN_PAGES = "runs/"  # where the book has them
+LINK_SIGN = "↗"
+NOT_YET = "Not run yet."  # in place of a table or a figure
+NOTHING = "–"  # in the other cells of a row that says `not run`
+
+
+def link(run: Any, text: str) -> str:
+    """Return a link to a run's page, `[text](runs/…)`, as `publish.html_tables.page` takes it."""
+    return f"[{text}]({RUN_PAGES}{run['page']})"
+
+
+def accuracy_cell(runs: pd.DataFrame, published_epochs: int | None = None) -> str:
+    """Return what a table says of the runs taken for one configuration, by seed, or `not run`."""
+    if runs.empty:
+        return NOT_RUN
+    text = tables.interval_text(*accuracy_over_seeds(runs))
+    if len(runs) > 1:
+        text += f"; mean of {len(runs)} seeds"
+    links = [link(run, LINK_SIGN) for run in runs.to_dict("records")]
+    less = extent(runs.iloc[0], published_epochs).split(", ")
+    parts = filter(None, [*less, *runs["divergence"].unique()])
+    return " ".join([text, *links]) + "".join(f"; {part}" for part in parts)
+
+
+def seconds_text(run: dict[str, Any]) -> str:
+    """Return the training time of a run."""
+    return timed_text(run, f"{run['seconds']:,.1f}")
+
+
+def timed_text(run: dict[str, Any], text: str) -> str:
+    """Return what is said of a run's time: in brackets where other work took the processor."""
+    return text if run["alone"] else f"({text})"
+
+
+def two_level(rows: list[dict], index: list[str]) -> pd.DataFrame:
+    """Return rows, some of their keys (head, column), as a table below two rows of heads."""
+    table = pd.DataFrame(rows).set_index(index)
+    table.columns = pd.MultiIndex.from_tuples(table.columns)
+    return table
+
+
+def best_text(runs: pd.DataFrame) -> str:
+    """Return the most accurate of these runs, and what it has less than the published protocol."""
+    run = runs.loc[runs["test_accuracy"].idxmax()]
+    epochs = PUBLISHED_EPOCHS.get(run["dataset"]) if run["template"] == "q1a" else None
+    seed = f"seed {run['seed']}" if run["seed"] else ""
+    other = tables.non_default_text(run, besides=("seed", "epochs")) if epochs else ""
+    parts = [seed, other, extent(run, epochs), run["divergence"]]
+    less = ", ".join(filter(None, parts))
+    return f"{tables.accuracy_text(run)} %: {run['title']}" + (f" ({less})" if less else "")
+
+
+def reports_best(question: str, dataset: str) -> str:
+    """Return the best accuracy that either report has for a question and a dataset."""
+    told = select(published(question), dataset=dataset)
+    best = told.groupby("report")["accuracy_pct"].max()
+    return f"The reports' best: A {best['A']:.2f} %, B {best['B']:.2f} %."
