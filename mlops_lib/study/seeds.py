@@ -58,8 +58,8 @@ def spread(runs: pd.DataFrame) -> Markdown:
 def repeated_pairs(runs: pd.DataFrame) -> pd.DataFrame:
     """Return how far apart the two sides of the claims' pairs are, each time both were run.
 
-    A row for each pair and device and seed, of complete trainings, where there are several. Columns:
-    compared, both (what the two have in common), run (as `selection.repetitions` names it),
+    A row for each pair and device and seed, of complete trainings, where there are several.
+    Columns: compared, both (what the two have in common), run (as `selection.repetitions` names it),
     difference (points), significantly_ahead (1, -1 or 0).
     """
     rows = []
@@ -84,7 +84,7 @@ def repeated_pairs(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _in_common(run: dict[str, Any], setting: str) -> str:
-    """Return the name of a configuration, without the setting that is compared."""
+    """Return a configuration in words, without the setting that is compared."""
     names = "dataset", "model", "optimizer", "lr", "batch_size"
     return ", ".join(pairs.setting_text(name, run[name]) for name in names if name != setting)
 
@@ -124,7 +124,7 @@ def repeated_pairs_table(repeated: pd.DataFrame) -> pd.DataFrame:
 
 
 def repeats(runs: pd.DataFrame) -> Markdown:
-    """Return how far apart trainings of equal parameters and seed are: another machine or code."""
+    """Return how far trainings of equal parameters and seed are apart: other machine or code."""
     trained = _trainings(runs)
     if trained.empty:
         return Markdown(NOT_YET)
@@ -184,7 +184,7 @@ def first_epochs(runs: pd.DataFrame) -> Markdown:
 
 
 def devices(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return both accuracies of each configuration of Q1(a) trained in full on CPU and GPU.
+    """Return both accuracies of each configuration of Q1(a) trained in full on a CPU and a GPU.
 
     Columns: configuration, cpu, gpu (texts), difference (points), significantly_ahead (1, -1 or 0).
     """
