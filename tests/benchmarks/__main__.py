@@ -15,14 +15,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from measure import Contender, ratio, rounds
 
-from mlops_lib import machine, paths, record
+from mlops_lib import hardware, machine, paths, record
 from mlops_lib.params import Q1a
 from mlops_lib.runner import grid, suite
 from mlops_lib.runner.slot import Slot, find_slots
@@ -42,6 +43,21 @@ def pair_against_plain(least: float, steps: int, **options: object) -> Figure:
     ours = [Contender("ours", steps=steps, job=job, jobs=2, **options) for job in range(2)]
     plain = [Contender("plain", steps=steps, **options)]
     return _ratio({"plain": plain, "ours": ours}, least, work=2)
+
+
+def without(trick: str, least: float) -> Figure:
+    """Compare steps of ResNet-18 without a trick of `mlops_lib/fast/` with those that have it.
+
+    Each of three rounds starts both processes anew: where memory lies differs between starts.
+    """
+    ratios = []
+    for _ in range(3):
+        sides = {
+            name: [Contender("ours", batch=16, steps=60, **options)]
+            for name, options in (("without", {"without": trick}), ("with", {}))
+        }
+        ratios.append(_ratio(sides, least)["median"])
+    return _values(ratios, statistics.median(ratios)) | {"least": least}
 
 
 @cache
@@ -288,6 +304,13 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     ),
     "SVM predictions equal to libsvm's, least of 12 cases (%)": lambda: agreement(99.97),
 }
+TRICKS = ["taps", "small_maps", "pooling", "norms", "adam", "memory"]
+if hardware.prepare("cpu").amp_dtype != torch.float32:
+    TRICKS = ["taps", "few_pixels", "pooling", "norms", "adam", "memory"]  # in bfloat16
+for _trick in TRICKS:
+    FIGURES[f"ResNet-18, 28x28, batch 16, without {_trick}: times a step with it"] = partial(
+        without, _trick, 1.03
+    )
 if machine.cuda_is_present():
     FIGURES |= {
         "CUDA, ResNet-18, 28x28, batch 16: times the plain loop": lambda: cuda("resnet18", 5.0),

@@ -88,10 +88,13 @@ def plain(model="resnet18", size=28, batch=16, steps=100, device="cpu"):
 
 
 @contender
-def ours(model="resnet18", size=28, batch=16, steps=100, device="cpu"):
-    """This project's loop, as a template runs it."""
+def ours(model="resnet18", size=28, batch=16, steps=100, device="cpu", without=None):
+    """This project's loop, as a template runs it; `without` leaves one trick out."""
     from mlops_lib import train
     from mlops_lib.fast import graph
+
+    if without:
+        leave_out(without)
 
     images, labels, chosen, _ = rows(batch * steps)
     place, network, source = our_parts(
@@ -103,6 +106,23 @@ def ours(model="resnet18", size=28, batch=16, steps=100, device="cpu"):
         train.accelerate(step)
     take_step = graph.replayed(step) if place.fast else step
     return lambda: train.epoch(take_step, source, 1)
+
+
+def leave_out(trick: str) -> None:
+    """Switch one module of `mlops_lib/fast/` off in this process."""
+    from mlops_lib import resnet
+    from mlops_lib.fast import adam, few_pixels, memory, norms, pooling, small_maps
+
+    module, name, instead = {
+        "taps": (resnet, "remove_dead_taps", lambda network, *_, **__: None),
+        "small_maps": (small_maps, "gains", lambda live: False),
+        "few_pixels": (few_pixels, "gains", lambda pixels, channels: False),
+        "pooling": (pooling, "pool_before_relu", lambda network: None),
+        "norms": (norms, "call_directly", lambda network: None),
+        "adam": (adam, "in_backward", lambda optimizer: optimizer),
+        "memory": (memory, "keep", lambda: False),
+    }[trick]
+    setattr(module, name, instead)
 
 
 def our_parts(images, labels, *, model="resnet18", size=28, batch=16, device="cpu", seed=0):
