@@ -18,11 +18,13 @@ from docutils import nodes
 from myst_nb.core.render import NbElementRenderer
 from pydantic import BaseModel
 from sphinx.transforms import SphinxTransform
+from sphinx.util import logging
 
 from mlops_lib import paths, record
-from mlops_lib.publish.run_pages import harmless, summarise
+from mlops_lib.publish import run_pages
 from mlops_lib.study import table_cells
 
+logger = logging.getLogger(__name__)
 THEME: dict[str, list[str]] = {"navbar_persistent": []}  # the sidebar has the search box
 
 
@@ -30,6 +32,7 @@ def setup(app: Any) -> dict[str, bool]:
     """Be a Sphinx extension."""
     paths.make_absolute()  # pages are executed in another folder
     app.connect("config-inited", lambda app, config: config.html_theme_options.update(THEME))
+    app.connect("config-inited", _leave_out)
     app.connect("env-get-outdated", lambda app, env, *_: _computed(env))
     app.connect("source-read", lambda app, name, source: _read(app.env, name, source))
     app.connect("builder-inited", lambda app: _write_datatables(Path(app.outdir, "_static")))
@@ -60,13 +63,26 @@ def _signature(found: Any) -> tuple[str, None] | None:
     return ("(**fields)", None) if is_model else None
 
 
+def _leave_out(app: Any, config: Any) -> None:
+    """Leave notebooks that can't be read out of the book, each with a warning."""
+    for path in sorted(Path(app.srcdir, table_cells.RUN_PAGES).glob("*/*/*.ipynb")):
+        try:
+            run_pages.read(path)
+        except run_pages.PageError as error:
+            logger.warning("left out: %s", error)
+            config.exclude_patterns = [
+                *config.exclude_patterns,
+                path.relative_to(app.srcdir).as_posix(),
+            ]
+
+
 def _read(env: Any, name: str, source: list[str]) -> None:
     if name.startswith(table_cells.RUN_PAGES):
-        content = nbformat.reads(source[0], 4)
         path = Path(env.doc2path(name))
+        content = run_pages.read(path)
         with suppress(record.RecordError):  # a failed run: its page shows how far it got
-            summarise(content, record.read(path.with_suffix(".json")), path)
-        source[0] = nbformat.writes(harmless(content))
+            run_pages.summarise(content, record.read(path.with_suffix(".json")), path)
+        source[0] = nbformat.writes(run_pages.harmless(content, path.stem))
 
 
 class DescribedPictures(NbElementRenderer):

@@ -1,48 +1,60 @@
-"""What makes a run's page of its executed notebook: a summary, and no code that could run.
+"""What makes a run's page of its executed notebook: a summary, and nothing that could run.
 
-Notebooks may come from strangers, so whatever could run a script in the book, or code while the
-book is built, is removed from them.
+Notebooks may come from strangers. A page is built from an allow-list: MyST, which can include
+files and evaluate code, parses only headings whose every sign is escaped. Other Markdown is turned
+into HTML by a plain CommonMark parser, and all HTML is sanitised after that, as the last step.
+Of outputs, text, sanitised HTML and pictures are kept.
 """
 
 from __future__ import annotations
 
 import html
 import re
+from base64 import b64decode
 from pathlib import Path
+from string import punctuation
+from typing import Any
 
+import bleach
 import nbformat
-from bleach import ALLOWED_ATTRIBUTES, ALLOWED_TAGS
-from nbconvert.preprocessors.sanitize import SanitizeHTML
+from bleach.css_sanitizer import CSSSanitizer
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
-from mlops_lib import record, tables
+from mlops_lib import checkpoint, record, tables
 from mlops_lib.runner import repeat
 
 METADATA = {
     "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},
 }
-EXTRA_TAGS = (
-    "br",
-    "details",
-    "div",
-    "p",
-    "pre",
-    "span",
-    "summary",
-    "table",
-    "tbody",
-    "td",
-    "th",
-    "thead",
-    "tr",
-)
-STYLE_SHEET = re.compile(r"<style\b.*?</style\s*>", re.DOTALL | re.IGNORECASE)
-# MyST would execute these: a directive, a role, a substitution (which may be any Python).
-MYST = (
-    (re.compile(r"(`{3,}|~{3,}|:{3,})[ \t]*\{"), r"\1 "),
-    (re.compile(r"\}`"), "} `"),
-    (re.compile(r"\{(?=[{%])"), "{ "),
-)
+TAGS = {"hide-input", "hide-output", "remove-cell", "remove-input", "remove-output"}
+BLOCKS = ("br", "details", "div", "hr", "p", "pre", "span", "summary")
+HTML_TAGS = {
+    *bleach.ALLOWED_TAGS, *BLOCKS, "h1", "h2", "h3", "h4", "h5", "h6",
+    "table", "tbody", "td", "th", "thead", "tr",
+}  # fmt: skip
+SCHEMES = ("http", "https", "mailto")
+STYLE_SHEET = re.compile(r"<style\b.*?(</style\s*>|$)", re.DOTALL | re.IGNORECASE)
+PICTURES = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}  # how files begin
+MARKDOWN = MarkdownIt("commonmark").enable("table")
+ESCAPED = str.maketrans({sign: f"\\{sign}" for sign in punctuation})
+
+
+class PageError(ValueError):
+    """A notebook can't be made a page; the message names its file and the reason."""
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    """Read an executed notebook; raise PageError where it is not one."""
+    try:
+        notebook = nbformat.reads(path.read_bytes().decode("utf-8-sig"), 4)
+        nbformat.validate(notebook)
+    except RecursionError:
+        raise PageError(f"{path} can't be read: it is nested too deeply") from None
+    except Exception as error:  # nbformat raises nearly anything where the shape is wrong
+        raise PageError(f"{path} can't be read: {checkpoint.first_line(error)}") from None
+    return notebook
 
 
 def summarise(content: nbformat.NotebookNode, made: record.Record, path: Path) -> None:
@@ -86,27 +98,106 @@ def _differences(made: record.Record) -> tuple[str, ...]:
     return tables.non_default_text(asked), images, device, tables.divergence(made.results)
 
 
-def harmless(content: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Remove scripts and MyST's commands from a notebook."""
-    content.metadata = nbformat.from_dict(METADATA)
+def harmless(content: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
+    """Return what the allow-list keeps of a notebook; `name` is its title where it has none."""
+    cells: list[nbformat.NotebookNode] = []
     for cell in content.cells:
-        cell.metadata = {"tags": [str(tag) for tag in cell.metadata.get("tags", ())]}
-        if cell.cell_type != "code":
-            cell.source = _without_commands(cell.source)
-        for output in cell.get("outputs", ()):
-            data = output.get("data", {})
-            if "text/html" in data:
-                data["text/html"] = STYLE_SHEET.sub("", data["text/html"])
-            if "text/markdown" in data:
-                data["text/markdown"] = _without_commands(data["text/markdown"])
-    clean = SanitizeHTML(
-        tags=[*ALLOWED_TAGS, *EXTRA_TAGS],
-        attributes={**ALLOWED_ATTRIBUTES, "*": ["class"]},
+        if cell.cell_type == "markdown":
+            cells += _from_markdown(cell.source, first=not cells)
+        elif cell.cell_type == "code":
+            cells.append(_from_code(cell))
+    if not (cells and cells[0].cell_type == "markdown"):
+        cells.insert(0, _heading(1, name))
+    return nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
+
+
+def _from_markdown(source: str, first: bool) -> list[nbformat.NotebookNode]:
+    """Return the cells of a text: its headings in Markdown, the rest as HTML.
+
+    The page's title is the heading with which its first text begins; others are below it.
+    """
+    tokens = MARKDOWN.parse(source)
+    cells: list[nbformat.NotebookNode] = []
+    start = 0
+    for position, token in enumerate(tokens):
+        if token.type == "heading_open" and token.level == 0:
+            cells += _as_html(tokens[start:position])
+            level = 1 if first and not cells else 2
+            cells.append(_heading(level, _plain(tokens[position + 1])))
+            start = position + 3  # heading_open, inline, heading_close
+    return cells + _as_html(tokens[start:])
+
+
+def _plain(inline: Token) -> str:
+    """Return the text of a heading without what marks it up."""
+    parts = inline.children or []
+    return "".join(one.content if one.type in ("text", "code_inline") else " " for one in parts)
+
+
+def _heading(level: int, text: str) -> nbformat.NotebookNode:
+    """Return a heading that MyST reads as plain text: every ASCII punctuation sign is escaped."""
+    escaped = " ".join(text.split()).translate(ESCAPED)
+    return nbformat.v4.new_markdown_cell(f"{'#' * level} {escaped or 'Untitled'}")
+
+
+def _as_html(tokens: list[Token]) -> list[nbformat.NotebookNode]:
+    """Return a cell that shows parsed Markdown as sanitised HTML; none where there is nothing."""
+    shown = sanitised(MARKDOWN.renderer.render(tokens, MARKDOWN.options, {}))
+    if not shown.strip():
+        return []
+    output = nbformat.v4.new_output("display_data", {"text/html": shown})
+    return [nbformat.v4.new_code_cell("", outputs=[output], metadata={"tags": ["remove-input"]})]
+
+
+def _from_code(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    kept = [made for output in cell.outputs if (made := _from_output(output))]
+    tags = sorted(TAGS.intersection(map(str, cell.metadata.get("tags", ()))))
+    made = nbformat.v4.new_code_cell(cell.source, outputs=kept, metadata={"tags": tags})
+    return made
+
+
+def _from_output(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
+    """Return what is kept of an output; None where that is nothing."""
+    if output.output_type == "stream":
+        return nbformat.v4.new_output("stream", name=output.name, text=output.text)
+    if output.output_type == "error":
+        traceback = [str(line) for line in output.traceback]
+        named = {"ename": output.ename, "evalue": output.evalue, "traceback": traceback}
+        return nbformat.v4.new_output("error", **named)
+    data, metadata = {}, {}
+    for kind, signature in PICTURES.items():
+        if _is_picture(output.data.get(kind), signature):
+            data[kind] = output.data[kind]
+            metadata[kind] = {"alt": str(output.metadata.get(kind, {}).get("alt", ""))}
+    if isinstance(output.data.get("text/html"), str):
+        data["text/html"] = sanitised(output.data["text/html"])
+    if isinstance(output.data.get("text/plain"), str):
+        data["text/plain"] = output.data["text/plain"]
+    return nbformat.v4.new_output("display_data", data, metadata=metadata) if data else None
+
+
+def _is_picture(encoded: Any, signature: bytes) -> bool:
+    """Return whether base64 text holds a picture of this kind."""
+    try:
+        return b64decode(encoded).startswith(signature)
+    except (TypeError, ValueError):
+        return False
+
+
+def sanitised(text: str) -> str:
+    """Return HTML with allowed elements and attributes alone; links lead to the web or nowhere."""
+    return bleach.clean(
+        STYLE_SHEET.sub("", text),
+        tags=HTML_TAGS,
+        attributes=_is_allowed,
+        protocols=SCHEMES,
+        css_sanitizer=CSSSanitizer([], []),
+        strip_comments=True,
     )
-    return clean.preprocess(content, {})[0]
 
 
-def _without_commands(markdown: str) -> str:
-    for pattern, instead in MYST:
-        markdown = pattern.sub(instead, markdown)
-    return markdown
+def _is_allowed(tag: str, name: str, value: str) -> bool:
+    """Return whether an attribute of an element is kept."""
+    if tag == "a" and name == "href":
+        return value.lower().startswith(tuple(f"{scheme}:" for scheme in SCHEMES))
+    return name in ("class", "title") or (tag in ("td", "th") and name in ("colspan", "rowspan"))

@@ -1,3 +1,4 @@
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -6,69 +7,95 @@ from test_tables import make
 
 from mlops_lib.publish import run_pages
 
-BAD_MARKDOWN = [
-    "<script>alert(1)</script>",
-    "```{raw} html\n<b>x</b>\n```",
-    "> ```{include} /etc/passwd\n> ```",
-    ":::{raw} html\n:::",
-    "1. ```{include} /etc/passwd\n   ```",
-    "text\r```{eval-rst}\n```",
-    "{download}`/etc/passwd`",
-    "{{ env.app }}",
-    "{% set x = 1 %}",
-    '<img src="x" onerror="alert(1)">',
-]
-BAD_HTML = [
-    "<script>alert(1)</script>",
-    '<img src="x" onerror="alert(1)">',
-    '<a href="javascript:alert(1)">x</a>',
-    '<td style="background: url(javascript:alert(1))">x</td>',
-    "<iframe src='x'></iframe>",
-    "<style>x</style ><script>alert(1)</script>",
-]
-COMMANDS = ("<script", "<img", "```{", ":::{", "}`", "{{", "{%")
-ACTIVE = ("<script", "<img", "<iframe", "href=", "style=")
+PNG = b64encode(b"\x89PNG\r\n\x1a\n").decode()
 
 
-def read(**cell):
-    kind = v4.new_markdown_cell if "source" in cell else v4.new_code_cell
-    notebook = v4.new_notebook(cells=[kind(**cell)], metadata={"substitutions": {"a": "b"}})
-    return run_pages.harmless(notebook)
+def kept(*cells, **metadata):
+    notebook = v4.new_notebook(cells=list(cells), metadata=metadata)
+    return run_pages.harmless(notebook, "name").cells
 
 
-@pytest.mark.parametrize("text", BAD_MARKDOWN)
-def test_markdown_runs_nothing(text):
-    output = v4.new_output("display_data", {"text/markdown": text})
-    kept = read(outputs=[output]).cells[0].outputs[0].data["text/markdown"]
-    for found in (read(source=text).cells[0].source, kept):
-        assert not [mark for mark in COMMANDS if mark in found]
+def shown(**data):
+    """Return the data that is kept of an output."""
+    output = v4.new_output("display_data", {key.replace("_", "/", 1): data[key] for key in data})
+    (_, cell) = kept(v4.new_code_cell("x", outputs=[output]))
+    return dict(cell.outputs[0].data) if cell.outputs else {}
 
 
-@pytest.mark.parametrize("text", BAD_HTML)
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("a **b** `c`", "<p>a <strong>b</strong> <code>c</code></p>"),
+        ("    papermill a.ipynb", "<pre><code>papermill a.ipynb"),
+        ("[x](https://example.org)", '<a href="https://example.org">x</a>'),
+        ("[x](../a.ipynb)", "<a>x</a>"),
+        ("[x](JavaScript:alert)", "[x](JavaScript:alert)"),
+        ("![x](/../a.png)", "<p>"),
+        ("<script>alert(1)</script>", "alert(1)"),
+        ("{{ env.app }}", "<p>{{ env.app }}</p>"),
+        ("| a |\n|---|\n| 1 |", "<td>1</td>"),
+    ],
+)
+def test_text_is_html_before_it_is_sanitised(text, html):
+    title, cell = kept(v4.new_markdown_cell(text))
+    assert title.source == "# name"
+    assert (cell.source, cell.metadata) == ("", {"tags": ["remove-input"]})
+    assert html in cell.outputs[0].data["text/html"]
+
+
+def test_headings_are_plain_text():
+    cells = kept(
+        v4.new_markdown_cell("# MNIST, *Adam* 0.001\n\nIt `ends`."),
+        v4.new_markdown_cell("#### {{ a }} {b}`c` ![](x) <b>d</b>"),
+    )
+    sources = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    assert sources == ["# MNIST\\, Adam 0\\.001", "## \\{\\{ a \\}\\} \\{b\\}c d"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        '<img src="x" onerror="alert(1)">',
+        '<a href="javascript:alert(1)">x</a>',
+        '<a href="data:text/html,x">x</a>',
+        '<td style="background: url(javascript:alert(1))">x</td>',
+        "<iframe src='x'></iframe>",
+        "<style>x</style ><script>alert(1)</script>",
+        "<style>x",
+    ],
+)
 def test_html_runs_nothing(text):
-    output = v4.new_output("display_data", {"text/html": text})
-    found = read(outputs=[output]).cells[0].outputs[0].data["text/html"]
-    assert not [mark for mark in ACTIVE if mark in found]
+    found = shown(text_html=text)["text/html"]
+    active = ("<script", "<img", "<iframe", "href=", "style=", "<style")
+    assert not [mark for mark in active if mark in found]
 
 
-def test_what_is_no_text_or_picture_is_left_out():
-    data = {"application/javascript": "alert(1)", "image/png": "aGk=", "image/svg+xml": "<svg/>"}
-    output = v4.new_output("display_data", data, metadata={"image/png": {"alt": "a picture"}})
-    kept = read(outputs=[output]).cells[0].outputs[0]
-    assert dict(kept.data) == {"image/png": "aGk="}
-    assert kept.metadata["image/png"]["alt"] == "a picture"
+def test_only_text_html_and_pictures_are_kept():
+    assert shown(application_javascript="alert(1)", text_markdown="x", text_latex="$x$") == {}
+    assert shown(text_plain="1", image_svg="<svg/>") == {"text/plain": "1"}
+    assert shown(image_png=PNG) == {"image/png": PNG}
+    assert shown(image_png="aGk=", text_html="<b>x</b>") == {"text/html": "<b>x</b>"}
+    raw = v4.new_raw_cell("<script>", metadata={"format": "text/html"})
+    assert [cell.source for cell in kept(raw)] == ["# name"]
 
 
-def test_tables_titles_and_tags_stay():
+def test_a_picture_keeps_its_description_and_nothing_else():
+    described = {"image/png": {"alt": "a picture", "width": 1}, "scrapbook": {"name": "x"}}
+    output = v4.new_output("display_data", {"image/png": PNG}, metadata=described)
+    (_, cell) = kept(v4.new_code_cell("x", outputs=[output]))
+    assert cell.outputs[0].metadata == {"image/png": {"alt": "a picture"}}
+
+
+def test_tables_and_known_tags_stay():
     table = '<table class="dataframe"><tbody><tr><td>1 &lt; 2</td></tr></tbody></table>'
     output = v4.new_output("execute_result", {"text/html": f"<style scoped>td {{}}</style>{table}"})
-    notebook = read(outputs=[output], metadata={"tags": ["hide-input"], "mystnb": {"x": 1}})
-    assert notebook.metadata.get("substitutions") is None
-    assert notebook.cells[0].metadata == {"tags": ["hide-input"]}
-    kept = notebook.cells[0].outputs[0].data["text/html"]
-    assert kept == table
-    title = "# MNIST, Adam 0.001\n\nIt **ends** with `mlops run quick`.\n\n    papermill a.ipynb"
-    assert read(source=title).cells[0].source == title
+    tagged = {"tags": ["hide-input", "mine"], "mystnb": {"x": 1}}
+    (_, cell) = kept(
+        v4.new_code_cell("x", outputs=[output], metadata=tagged), substitutions={"a": 1}
+    )
+    assert cell.metadata == {"tags": ["hide-input"]}
+    assert cell.outputs[0].data["text/html"] == table
 
 
 def test_a_run_page_begins_with_how_to_repeat_it():
@@ -80,8 +107,8 @@ def test_a_run_page_begins_with_how_to_repeat_it():
     notebook = v4.new_notebook(cells=cells)
     made = make("q1b", dataset="digits", C=(1.0, 5.0), environment={"device_name": "<script>"})
     run_pages.summarise(notebook, made, Path("runs/cpu/q1b/a.ipynb"))
-    title, box, parameters, code = run_pages.harmless(notebook).cells
-    assert title.source == "# digits, SVM, C 1,5, CPU"
+    title, box, parameters, code = run_pages.harmless(notebook, "a").cells
+    assert title.source == "# digits\\, SVM\\, C 1\\,5\\, CPU"
     text = box.outputs[0].data["text/html"]
     assert "papermill book/q1b.ipynb out.ipynb -p dataset digits -p C 1.0,5.0</code>" in text
     assert "<td>cpu</td>" in text
