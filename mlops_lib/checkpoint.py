@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, read without running anything that is in them."""
+"""Checkpoints: written by an atomic rename, read without running anything that is in them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import IO, Any
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Hand out a file that takes the place of `path` when it is written: whole, or not at all."""
+    """Yield a file that replaces `path` when it is complete; on an error nothing is changed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_prefix(path), delete=False) as file:
         try:
@@ -31,7 +31,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write tensors and plain containers, `atomic_write`; tensors that share memory, once.
 
-    Where the disk refuses, this is said and work goes on: a checkpoint is a convenience.
+    An error of the disk is printed and not raised: a run can do without its checkpoint.
     """
     import torch
 
@@ -44,9 +44,9 @@ def save(path: Path, content: dict[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """Return what `save` wrote, tensors on the CPU; None, and a sentence, where it is damaged.
+    """Return what `save` wrote, tensors on the CPU; None if there is no file, or a damaged one.
 
-    Nothing but tensors and plain containers is taken. None, without a word, if there is no file.
+    Only tensors and plain containers are read. What is wrong with a damaged file is printed.
     """
     import torch
 
@@ -68,23 +68,23 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def remove(path: Path) -> None:
-    """Remove a checkpoint, and what writing it left behind when it was killed."""
+    """Remove a checkpoint, and what a killed process left behind while writing it."""
     with suppress(OSError):
         path.unlink(missing_ok=True)
         remove_unfinished(path)
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove what `atomic_write` left beside a file when it was killed; nobody may be at it now."""
+    """Remove what a killed `atomic_write` left beside a file; no process may be writing it."""
     for unfinished in path.parent.glob(f"{_prefix(path)}*"):
         unfinished.unlink(missing_ok=True)
 
 
 def _prefix(path: Path) -> str:
-    """Return how temporary files begin while this one is written."""
+    """Return how the names of a file's temporary files begin."""
     return f".{path.name}."
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or what it is called."""
+    """Return the first line of an error's message, or the name of its class."""
     return (str(error).splitlines() or [type(error).__name__])[0]

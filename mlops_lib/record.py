@@ -129,7 +129,7 @@ class Begun:
 
     @property
     def checkpoint(self) -> Path:
-        """Where training keeps what it needs to go on after an interruption.
+        """Where training saves the state from which it resumes after an interruption.
 
         A file in `MLOPS_CHECKPOINTS`, by default `.checkpoints/` of the project, the same for all
         runs of this template's code with these parameters: a runner does one of them at a time.
@@ -163,7 +163,7 @@ class Begun:
 
 
 def checkpoint_path(key: str) -> Path:
-    """Return where the run of this key keeps its checkpoint."""
+    """Return the path of the checkpoint of the run with this key."""
     return paths.checkpoints() / f"{key}.pt"
 
 
@@ -219,8 +219,8 @@ def environment(
 def commit() -> str | None:
     """Return the commit of the project when this was first asked; None outside git.
 
-    A `+` is behind it where files differ, other than what runs and benchmarks write. It has to be
-    asked when the code is imported: a run of hours is of that code, whatever is committed later.
+    A `+` follows it where files differ, other than those that runs and benchmarks write. It is
+    read when the code is imported: a run of hours is of that code, whatever is committed later.
     """
     commands = (
         ("ls-files", "--", "."),
@@ -290,7 +290,7 @@ def read(path: Path) -> Record:
 
 
 def parse(text: bytes | str, path: Path) -> Record:
-    """Take a record from what a file holds, or is to hold; raise RecordError."""
+    """Return the record in the content of a `.json` or `.ipynb` file; raise RecordError."""
     try:
         content = json.loads(text)
     except RecursionError:

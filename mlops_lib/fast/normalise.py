@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 MAX_ROWS = 4096  # pixels of a channel, in a batch: a single block goes through them
 LARGE, SMALL = (1024, 4), (256, 8)  # pixels and channels that a block holds at a time
 WARPS = 8
-UNSPECIALISED = ["rows", "plus_rows"]  # not compiled anew for 1 and multiples of 16
+UNSPECIALISED = ["rows", "plus_rows"]  # not compiled again for 1 and multiples of 16
 
 
 def normalise(

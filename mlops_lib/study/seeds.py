@@ -140,7 +140,7 @@ def repeats(runs: pd.DataFrame) -> Markdown:
         return Markdown("No training has been repeated with the same parameters and seed yet.")
     return Markdown(
         "Trained again with the same parameters and seed, on another machine or number of threads "
-        "or at another commit, where sums are rounded otherwise (test accuracy):\n\n"
+        "or at another commit, where sums are rounded differently (test accuracy):\n\n"
         + "\n".join(lines)
     )
 
