@@ -30,8 +30,9 @@ Of the {{ judged | length }} published claims, judged by our runs: {{ verdicts(o
 . Judged by the tables of the report that makes the claim: {{ verdicts(own) }}.
 {% if repetitions | length > 1 %}
 
-All of Q1(a) was run {{ repetitions | length }} times ({{ repetitions | join("; ") }}). Judged by each \
-alone, {{ steady }} of {{ steady + changing | length }} claims about accuracies keep their verdict\
+All of Q1(a) was run {{ repetitions | length }} times ({{ repetitions | join("; ") }}). Judged by \
+each alone, {{ steady }} of {{ steady + changing | length }} claims about accuracies keep their \
+verdict\
 {% if changing %}; {{ changing | join(", ") }} do not{% endif %}.
 {% endif %}
 

@@ -8,7 +8,7 @@ from mlops_lib.study.protocol import NOT_STATED
 
 DECIMALS = re.compile(r"\d+\.\d{2,}")
 COMMAND = re.compile(r"^    .*\.ipynb.*$", re.MULTILINE)
-CODE = re.compile(r"^```\{code-cell\}.*?^```", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)  # what is run or typed, not prose
 
 
 def test_evidence_and_headline_name_what_is_judged(folder):
