@@ -59,8 +59,8 @@ def repeated_pairs(runs: pd.DataFrame) -> pd.DataFrame:
     """Return how far the two sides of the claims' pairs lie apart, each time that both were run.
 
     A row for each pair and device and seed, of complete trainings, where there are several.
-    Columns: compared, both (what the two have in common), run (as `selection.repetitions` names it),
-    difference (points), significantly_ahead (1, -1 or 0).
+    Columns: compared, both (what the two have in common), run (as `selection.repetitions` names
+    it), difference (points), significantly_ahead (1, -1 or 0).
     """
     rows = []
     for name, some in selection.repetitions(runs).items():

@@ -196,9 +196,10 @@ def test_what_is_said_of_a_gpu_is_measured(runs):
         assert f"{printed.min():.1f} to {printed.max():.1f}" in words
     both = seeds.devices(runs)
     lowest, highest = both["difference"].agg(["min", "max"])
+    equal = (both["significantly_ahead"] == 0).sum()
     assert (
         f"Of the {len(both)} trainings of Q1(a) with seed 0 on both, "
-        f"{(both['beyond_chance'] == 0).sum()} end within chance of each other, the GPU's from "
+        f"{equal} end within chance of each other, the GPU's from "
         f"{-lowest:.1f} point lower to {highest:.1f} higher" in words
     )
 
