@@ -26,6 +26,7 @@ from papermill.translators import PythonTranslator
 
 from mlops_lib import data, record, tables
 from mlops_lib.params import TEMPLATES, ParameterError, shorten
+from mlops_lib.paths import SUITES
 from mlops_lib.publish import html_tables
 from mlops_lib.runner import suite
 from mlops_lib.study import all_runs, beyond, disagreement, overview, q1a, q1b, q2, seeds, sources
@@ -81,7 +82,7 @@ def edited(draw, text, odd):
 
 # Suites
 
-SMOKE = (suite.FOLDER / "smoke.yaml").read_text(encoding="utf-8")
+SMOKE = (SUITES / "smoke.yaml").read_text(encoding="utf-8")
 ODD_YAML = [
     "&a [*a]", "*a", "<<: *a", "&a", "!!python/object/apply:os.system [ls]", "!!python/name:os",
     "null", "~", "yes", "off", ".nan", "-.inf", "1" + "0" * 400, "9" * 5000, "1e999", "0b", "0x",
