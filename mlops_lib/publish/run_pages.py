@@ -77,8 +77,7 @@ def summarise(content: nbformat.NotebookNode, made: record.Record, path: Path) -
     }
     rows = "".join(f"<tr><th>{name}</th><td>{fact}</td></tr>" for name, fact in facts.items())
     output = nbformat.v4.new_output("display_data", {"text/html": f"<table>{rows}</table>"})
-    box = nbformat.v4.new_code_cell("# summary", outputs=[output])  # no source: left out
-    box.metadata["tags"] = ["remove-input"]
+    box = _output_alone(output)
     for cell in content.cells[1:]:
         tags = set(cell.metadata.get("tags", ()))
         plumbing = tags & {"parameters", "injected-parameters"}
@@ -146,7 +145,13 @@ def _as_html(tokens: list[Token]) -> list[nbformat.NotebookNode]:
     if not shown.strip():
         return []
     output = nbformat.v4.new_output("display_data", {"text/html": shown})
-    return [nbformat.v4.new_code_cell("", outputs=[output], metadata={"tags": ["remove-input"]})]
+    return [_output_alone(output)]
+
+
+def _output_alone(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return a cell that shows an output; without any source it would be left out itself."""
+    tags = {"tags": ["remove-input"]}
+    return nbformat.v4.new_code_cell("# output", outputs=[output], metadata=tags)
 
 
 def _from_code(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -104,7 +104,8 @@ def test_no_attack_does_anything(book):
     attacks = [text for attack in ATTACKS for text in split(attack)]
     assert len(attacks) > 1000
     for number, kind in enumerate(("markdown", "raw", "output")):
-        cells = [v4.new_markdown_cell(f"# {kind}"), *(as_cells(text)[number] for text in attacks)]
+        cells = [v4.new_markdown_cell(f"# {kind}"), v4.new_markdown_cell("Words *stay*.")]
+        cells += [as_cells(text)[number] for text in attacks]
         notebook = v4.new_notebook(cells=cells, metadata={"mystnb": {"execution_mode": "force"}})
         (source / "runs" / "suite" / "q1a" / f"{kind}.ipynb").write_text(json.dumps(notebook))
     html, _ = build()
@@ -117,6 +118,7 @@ def test_no_attack_does_anything(book):
         page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
         body = page.find(attrs={"role": "main"})
         assert CANARY not in body.get_text()
+        assert body.find("em").get_text() == "stay"
         assert not body.find_all(["script", "iframe", "svg", "img", "object", "form", "style"])
         for element in body.find_all(True):
             assert not [name for name in element.attrs if name.startswith("on")], element
