@@ -67,6 +67,15 @@ def read(path: Path) -> dict[str, Any] | None:
     return content
 
 
+def code_hash(*names: str) -> str:
+    """Hash files of `mlops_lib`, folders whole: the code on which a checkpoint's bits depend."""
+    import joblib
+
+    paths = [Path(__file__).parent / name for name in names]
+    files = [sorted(path.glob("*.py")) if path.is_dir() else [path] for path in paths]
+    return joblib.hash([file.read_text("utf-8") for some in files for file in some])
+
+
 def remove(path: Path) -> None:
     """Remove a checkpoint, and what a killed process left behind while writing it."""
     with suppress(OSError):

@@ -85,14 +85,15 @@ def prepare(device: str = "auto", amp: str = "auto", input_size: int = 28, seed:
             "device='cuda' is not allowed: PyTorch can't use this machine's CUDA device; "
             "use 'auto' or 'cpu'"
         )
-    kept = fast.is_on() and memory.keep()
+    with_tricks = fast.is_on()
+    kept = with_tricks and memory.keep()
     allocator = "glibc, freed memory kept on huge pages" if kept else "default"
     torch.backends.cudnn.allow_tf32 = False  # float32 is float32, in convolutions as in products
     # Set even where the number is the same: MKL then rounds as where a runner sets it.
     torch.set_num_threads(min(torch.get_num_threads(), len(machine.cores())))
     torch.manual_seed(seed)
     where = torch.device("cuda" if cuda else "cpu")
-    return Device(where, _amp_dtype(amp, cuda, input_size), allocator, fast.is_on())
+    return Device(where, _amp_dtype(amp, cuda, input_size), allocator, with_tricks)
 
 
 def require(device: str) -> None:

@@ -70,17 +70,17 @@ def remove_dead_taps(
     CPU in full precision (the only place it is meant for).
     Returns the number of weights removed, by layer; layers that lose none are not named.
     """
-    removed = {}
+    removed, cuts = {}, fast.is_on()
     for name, (height, width) in _input_sizes(network, in_channels, input_size).items():
         conv: Any = network.get_submodule(name)
         live: Any = LiveConv2d(conv, height, width, products)
         if dead := conv.weight.numel() - live.weight.numel():
             removed[name] = dead
-        if products and small_maps.gains(live):
+        if cuts and products and small_maps.gains(live):
             live = small_maps.SmallMapConv2d(conv, height, width)
-        if fast.is_on():
+        if cuts:
             network.set_submodule(name, live)
-    if fast.is_on():
+    if cuts:
         pooling.pool_before_relu(network)
     return removed
 

@@ -25,8 +25,7 @@ from mlops_lib.fast.svm_vote import BlockSVC
 from mlops_lib.params import ParameterError
 from mlops_lib.progress import bar
 
-HERE = Path(__file__).parent
-CODE = joblib.hash([(HERE / name).read_text("utf-8") for name in ("svm.py", "fast/svm_vote.py")])
+CODE = checkpoints.code_hash("svm.py", "fast/svm_vote.py")
 SAVE_SECONDS = 60  # at least, between two checkpoints of a search
 
 

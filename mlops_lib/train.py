@@ -34,9 +34,7 @@ from mlops_lib.progress import bar
 EVALUATION_PIXELS = 500 * 28**2  # of a batch: large maps take memory
 FITTED: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # networks that `fit` has trained
 # What a training's bits depend on.
-HERE = Path(__file__).parent
-PARTS = [HERE / f"{name}.py" for name in ("hardware", "resnet", "batches", "train")]
-CODE = joblib.hash([path.read_text("utf-8") for path in [*PARTS, *sorted(HERE.glob("fast/*.py"))]])
+CODE = checkpoints.code_hash("hardware.py", "resnet.py", "batches.py", "train.py", "fast")
 
 
 @dataclass(frozen=True)
@@ -158,9 +156,10 @@ def fit(
     Raises ValueError for an unknown optimizer, RuntimeError for a network that was trained before.
     """
     step = Step(network, device, make_optimizer(optimizer, network, lr, momentum), train.batch)
+    take_step: Step | graph.GraphedStep = step
     if device.fast:
         accelerate(step)
-    take_step = graph.replayed(step) if device.fast else step
+        take_step = graph.replayed(step)
     settings = {"optimizer": optimizer, "lr": lr, "momentum": momentum, "epochs": epochs}
     identity = _identity(step, train, val, settings) if checkpoint else {}
     fitted = _resume(checkpoint, step, identity) if checkpoint else Fitted()

@@ -17,7 +17,6 @@ from typing import Any
 
 import bleach
 import nbformat
-from bleach.css_sanitizer import CSSSanitizer
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
@@ -34,7 +33,7 @@ HTML_TAGS = {
     *bleach.ALLOWED_TAGS, *BLOCKS, "h1", "h2", "h3", "h4", "h5", "h6",
     "table", "tbody", "td", "th", "thead", "tr",
 }  # fmt: skip
-SCHEMES = ("http", "https", "mailto")
+SCHEMES = tuple(f"{scheme}:" for scheme in bleach.ALLOWED_PROTOCOLS)  # http, https, mailto
 STYLE_SHEET = re.compile(r"<style\b.*?(</style\s*>|$)", re.DOTALL | re.IGNORECASE)
 PICTURES = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}  # how files begin
 MARKDOWN = MarkdownIt("commonmark").enable("table")
@@ -45,16 +44,14 @@ class PageError(ValueError):
     """A notebook can't be made a page; the message names its file and the reason."""
 
 
-def read(path: Path) -> nbformat.NotebookNode:
-    """Read an executed notebook; raise PageError where it is not one."""
+def validate(path: Path) -> None:
+    """Raise PageError where a file is not an executed notebook."""
     try:
-        notebook = nbformat.reads(path.read_bytes().decode("utf-8-sig"), 4)
-        nbformat.validate(notebook)
+        nbformat.validate(nbformat.reads(path.read_bytes().decode("utf-8-sig"), 4))
     except RecursionError:
         raise PageError(f"{path} can't be read: it is nested too deeply") from None
     except Exception as error:  # nbformat raises nearly anything where the shape is wrong
         raise PageError(f"{path} can't be read: {checkpoint.first_line(error)}") from None
-    return notebook
 
 
 def summarise(content: nbformat.NotebookNode, made: record.Record, path: Path) -> None:
@@ -157,8 +154,7 @@ def _output_alone(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def _from_code(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
     kept = [made for output in cell.outputs if (made := _from_output(output))]
     tags = sorted(TAGS.intersection(map(str, cell.metadata.get("tags", ()))))
-    made = nbformat.v4.new_code_cell(cell.source, outputs=kept, metadata={"tags": tags})
-    return made
+    return nbformat.v4.new_code_cell(cell.source, outputs=kept, metadata={"tags": tags})
 
 
 def _from_output(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
@@ -195,14 +191,11 @@ def sanitised(text: str) -> str:
         STYLE_SHEET.sub("", text),
         tags=HTML_TAGS,
         attributes=_is_allowed,
-        protocols=SCHEMES,
-        css_sanitizer=CSSSanitizer([], []),
-        strip_comments=True,
     )
 
 
 def _is_allowed(tag: str, name: str, value: str) -> bool:
     """Return whether an attribute of an element is kept."""
     if tag == "a" and name == "href":
-        return value.lower().startswith(tuple(f"{scheme}:" for scheme in SCHEMES))
+        return value.lower().startswith(SCHEMES)
     return name in ("class", "title") or (tag in ("td", "th") and name in ("colspan", "rowspan"))

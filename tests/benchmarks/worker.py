@@ -102,9 +102,10 @@ def ours(model="resnet18", size=28, batch=16, steps=100, device="cpu", without=N
     )
     optimizer = train.make_optimizer("adam", network, lr=1e-3)
     step = train.Step(network, place, optimizer, source.batch)
+    take_step = step
     if place.fast:
         train.accelerate(step)
-    take_step = graph.replayed(step) if place.fast else step
+        take_step = graph.replayed(step)
     return lambda: train.epoch(take_step, source, 1)
 
 
