@@ -14,14 +14,9 @@ CPUINFO = Path("/proc/cpuinfo")
 
 def cpu_name() -> str:
     """Return the processor's name as the system gives it."""
-    return cpuinfo("model name") or platform.processor() or platform.machine()
-
-
-def cpuinfo(name: str) -> str:
-    """Return what Linux says of the first processor under `name`; nothing where it doesn't."""
-    text = CPUINFO.read_text() if CPUINFO.exists() else ""
-    found = re.search(rf"^{name}\s*:(.*)$", text, re.MULTILINE)
-    return found[1].strip() if found else ""
+    text = CPUINFO.read_text() if CPUINFO.exists() else ""  # Linux has it
+    found = re.search(r"^model name\s*:(.*)$", text, re.MULTILINE)
+    return (found[1].strip() if found else "") or platform.processor() or platform.machine()
 
 
 def cores() -> list[int]:

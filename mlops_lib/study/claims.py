@@ -197,6 +197,18 @@ def by_repetition(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["Id", "Claim", *found]).set_index("Id")
 
 
+def changing(repeated: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `by_repetition` whose verdict is not the same each time."""
+    return repeated[repeated.iloc[:, 1:].nunique(axis=1) > 1]
+
+
+def by_runs_and_own_tables(judged: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the reports' claims as our runs judge them, and as the tables of their reports do."""
+    judged = judged[judged["id"].str[0].isin(["A", "B"])]
+    own = judged["source"] == "Report " + judged["id"].str[0]
+    return judged[judged["source"] == SOURCES[2]], judged[own]
+
+
 def summary(judged: pd.DataFrame) -> pd.DataFrame:
     """Lay out the verdicts: a row for each claim, a column for each source."""
     wide = judged.pivot(index=["id", "claim"], columns="source", values="verdict")

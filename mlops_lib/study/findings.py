@@ -9,9 +9,9 @@ from IPython.display import Markdown
 
 from mlops_lib import tables
 from mlops_lib.params import Q1a
-from mlops_lib.study import selection, sources
+from mlops_lib.study import claims, selection, sources
 from mlops_lib.study.checks import FAILS, HOLDS, MIXED, UNKNOWN
-from mlops_lib.study.protocol import MACHINE, NOT_RUN, NOT_STATED, SOURCES
+from mlops_lib.study.protocol import MACHINE, NOT_RUN, NOT_STATED
 from mlops_lib.study.selection import select
 from mlops_lib.study.table_cells import accuracy_cell, timed_text
 
@@ -25,9 +25,7 @@ CHANGES = ("input_size", "amp", "input_pipeline", "pin_memory")  # one at a time
 
 def headline(judged: pd.DataFrame) -> str:
     """Return how many published claims hold, in our runs and in the tables of their reports."""
-    judged = judged[judged["id"].str[0].isin(["A", "B"])]
-    ours = judged[judged["source"] == SOURCES[2]]
-    own = judged[judged["source"] == "Report " + judged["id"].str[0]]
+    ours, own = claims.by_runs_and_own_tables(judged)
 
     def counts(rows: pd.DataFrame) -> str:
         parts = []
@@ -68,7 +66,7 @@ def by_repetition_in_brief(table: pd.DataFrame) -> Markdown:
     names = list(table.columns[1:])
     if len(names) < 2:
         return Markdown("All of Q1(a) has not been run twice yet (`mlops run seeds`).")
-    unlike = table[table[names].nunique(axis=1) > 1]
+    unlike = claims.changing(table)
     listed = "; ".join(f"{name} {' / '.join(row[names])}" for name, row in unlike.iterrows())
     others = f" The others, in this order: {listed}." if listed else ""
     return Markdown(

@@ -7,6 +7,7 @@ for each kind of cell. Each attack is written as it is, and split by what a filt
 import json
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from bs4 import BeautifulSoup
@@ -69,14 +70,17 @@ def split(attack):
             yield attack[:place] + piece + attack[place:]
 
 
-def as_cells(text):
-    """Return a text as each kind of cell and output that could carry it."""
+def with_output(text):
+    """Return a code cell whose output shows a text in each form that could carry it."""
     data = {"text/html": text, "text/markdown": text, "text/latex": text, "text/plain": text}
-    return [
-        v4.new_markdown_cell(text),
-        v4.new_raw_cell(text, metadata={"format": "text/html"}),
-        v4.new_code_cell("1", outputs=[v4.new_output("display_data", data)]),
-    ]
+    return v4.new_code_cell("1", outputs=[v4.new_output("display_data", data)])
+
+
+KINDS = {
+    "markdown": v4.new_markdown_cell,
+    "raw": partial(v4.new_raw_cell, metadata={"format": "text/html"}),
+    "output": with_output,
+}
 
 
 @pytest.fixture
@@ -103,9 +107,9 @@ def test_no_attack_does_anything(book):
     source, build = book
     attacks = [text for attack in ATTACKS for text in split(attack)]
     assert len(attacks) > 1000
-    for number, kind in enumerate(("markdown", "raw", "output")):
+    for kind, make in KINDS.items():
         cells = [v4.new_markdown_cell(f"# {kind}"), v4.new_markdown_cell("Words *stay*.")]
-        cells += [as_cells(text)[number] for text in attacks]
+        cells += [make(text) for text in attacks]
         notebook = v4.new_notebook(cells=cells, metadata={"mystnb": {"execution_mode": "force"}})
         (source / "runs" / "suite" / "q1a" / f"{kind}.ipynb").write_text(json.dumps(notebook))
     html, _ = build()
