@@ -1,4 +1,4 @@
-"""Records and the published CSV files → DataFrames."""
+"""Records → DataFrames, and the texts that tables and pages say of a run."""
 
 from __future__ import annotations
 
