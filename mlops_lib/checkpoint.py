@@ -10,6 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from filelock import FileLock, Timeout
+
+_owned: dict[Path, FileLock] = {}
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
@@ -76,11 +80,39 @@ def code_hash(*names: str) -> str:
     return joblib.hash([file.read_text("utf-8") for some in files for file in some])
 
 
+def own(path: Path) -> bool:
+    """Make a checkpoint this process's own until it is removed or the process ends.
+
+    Returns False where it belongs to another living process.
+    """
+    if path in _owned:
+        return True
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    except OSError:  # of a folder that can't be written: `save` says so
+        return True
+    _owned[path] = lock
+    return True
+
+
 def remove(path: Path) -> None:
-    """Remove a checkpoint, and what a killed process left behind while writing it."""
+    """Remove a checkpoint, and what a killed process left behind while writing it.
+
+    One that belongs to another living process stays.
+    """
+    if not path.parent.exists() or not own(path):
+        return
     with suppress(OSError):
         path.unlink(missing_ok=True)
         remove_unfinished(path)
+    if lock := _owned.pop(path, None):
+        with suppress(OSError):
+            os.unlink(lock.lock_file)
+        lock.release()
 
 
 def remove_unfinished(path: Path) -> None:

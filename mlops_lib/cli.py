@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import math
-import signal
+import os
 import sys
 from pathlib import Path
 
 import click
 
+INTERRUPTED = 130  # the exit code, as shells have it
+
 
 class _Group(click.Group):
-    """Turn errors that the user can mend into one line on stderr and exit code 2."""
+    """Turn errors that the user can mend into one line on stderr and exit code 2.
+
+    Ctrl-C and the other signals that end programs: one line and exit code 130.
+    """
 
     def invoke(self, context: click.Context) -> object:
+        from mlops_lib.runner.ending import at_signals
+
+        try:
+            with at_signals(_interrupt):
+                return self._invoke(context)
+        except KeyboardInterrupt:
+            click.echo("mlops: interrupted", err=True)
+            context.exit(INTERRUPTED)
+
+    def _invoke(self, context: click.Context) -> object:
         from mlops_lib.params import UserError
 
         try:
@@ -37,6 +53,16 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without "…" gets "?"
             stream.reconfigure(errors="replace")
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def _end_at_once() -> None:
+    """End this process before its runs begin: nothing is to be kept, and imports can't wait."""
+    os.write(sys.stderr.fileno(), b"mlops: interrupted\n")
+    os._exit(INTERRUPTED)
 
 
 def _finite(_: click.Context, option: click.Parameter, value: float | None) -> float | None:
@@ -96,6 +122,18 @@ def _print_left_out(count: int) -> None:
 @click.option("--scheduler", metavar="ADDRESS", help="Use the workers of this Dask scheduler.")
 def run(suite: str, **options) -> None:
     """Execute the runs of SUITE (a name in params/, or a YAML file) that are not recorded yet."""
+    from mlops_lib.runner.ending import at_signals
+
+    with at_signals(_end_at_once):
+        done, asked = _run(suite, options)
+    if done < asked:
+        raise click.ClickException(
+            f"{asked - done} of {asked} runs are not done; 'mlops status {suite}' shows which"
+        )
+
+
+def _run(suite: str, options: dict) -> tuple[int, int]:
+    """Execute runs as `run` does; return how many are done, and how many were to be."""
     from mlops_lib.runner import plan
     from mlops_lib.runner.slot import only, require_all, where
 
@@ -117,14 +155,9 @@ def run(suite: str, **options) -> None:
         click.echo(f"{stale} are of a template that has changed since: --stale repeats them")
     if options["dry_run"]:
         click.echo("\n".join(plan.lines(slots, statuses, pending, options["jobs"])))
-        return
+        return 0, 0
     require_all((slot.run for slot in waiting), here=options["scheduler"] is None)
-    done = _execute(waiting, pending, options)
-    if done < len(waiting):
-        raise click.ClickException(
-            f"{len(waiting) - done} of {len(waiting)} runs are not done; "
-            f"'mlops status {suite}' shows which"
-        )
+    return _execute(waiting, pending, options), len(waiting)
 
 
 def _pending(options: dict):
@@ -149,10 +182,10 @@ def _execute(slots: list, pending: frozenset, options: dict) -> int:
     """Execute runs and display them; return how many are done. Exit with code 130 at Ctrl-C."""
     from rich.console import Console
 
-    from mlops_lib.runner import grid
+    from mlops_lib.runner import cluster, grid, scratch
     from mlops_lib.runner.display import RunDisplay
+    from mlops_lib.runner.ending import at_signals
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end all processes, as at Ctrl-C
     with RunDisplay(len(slots), Console()) as display:
         settings = grid.Options(
             pending=pending,
@@ -165,14 +198,24 @@ def _execute(slots: list, pending: frozenset, options: dict) -> int:
             on_wait=display.wait,
             on_output=display.output,
         )
+
+        def interrupt() -> None:
+            logging.disable()  # libraries tell of kernels that end
+            settings.interrupted.set()
+
         done = 0
-        try:
-            for outcome in grid.execute_all(slots, settings):
-                display.finish(outcome)
-                done += outcome.error is None
-        except KeyboardInterrupt:
-            click.echo(f"interrupted: {done} of {len(slots)} runs done; run it again to resume")
-            sys.exit(130)
+        with at_signals(interrupt):
+            try:
+                for outcome in grid.execute_all(slots, settings):
+                    display.finish(outcome)
+                    done += outcome.error is None
+            except cluster.ClusterError as error:
+                raise click.ClickException(str(error)) from None
+    if settings.interrupted.is_set():
+        click.echo(f"interrupted: {done} of {len(slots)} runs done; run it again to resume")
+        sys.stdout.flush()
+        scratch.remove()
+        os._exit(INTERRUPTED)  # threads may still wait for kernels that are gone
     return done
 
 

@@ -128,13 +128,17 @@ class Begun:
     _clock: float = field(repr=False)
 
     @property
-    def checkpoint(self) -> Path:
+    def checkpoint(self) -> Path | None:
         """Where training saves the state from which it resumes after an interruption.
 
         A file in `MLOPS_CHECKPOINTS`, by default `.checkpoints/` of the project, the same for all
-        runs of this template's code with these parameters: a runner does one of them at a time.
+        runs of this template's code with these parameters. None while another process uses it.
         """
-        return checkpoint_path(self.key)
+        path = checkpoint_path(self.key)
+        if checkpoint.own(path):
+            return path
+        print("another process is at this run: this one keeps no checkpoint", flush=True)
+        return None
 
     def finish(self, results: dict[str, Any], **where: Any) -> Record:
         """Return the record; `where` is what `environment` takes.
@@ -151,7 +155,7 @@ class Begun:
             duration_seconds=time.perf_counter() - self._clock,
         )
         if RUNNER not in os.environ:
-            checkpoint.remove(self.checkpoint)
+            checkpoint.remove(checkpoint_path(self.key))
         return finished
 
     def _repr_html_(self) -> str:

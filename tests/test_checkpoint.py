@@ -6,6 +6,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import zipfile
 from types import SimpleNamespace
 
@@ -42,6 +43,26 @@ def test_removing_takes_what_a_kill_left_and_nothing_else(tmp_path):
         (tmp_path / name).touch()
     checkpoint.remove(tmp_path / "run.pt")
     assert files(tmp_path) == [".other.pt.123", "other.pt"]
+
+
+def test_a_checkpoint_belongs_to_a_living_process(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MLOPS_CHECKPOINTS", str(tmp_path))
+    begun = record.Begun("q1a", None, "a" * 64, "", 0.0)
+    path = record.checkpoint_path(begun.key)
+    path.touch()
+    code = f"from mlops_lib import checkpoint as c; print(c.own(c.Path({str(path)!r}))); input()"
+    command = [sys.executable, "-c", code]
+    other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "True\n"
+    assert begun.checkpoint is None
+    assert "another process" in capsys.readouterr().out
+    checkpoint.remove(path)
+    assert path.exists()
+    other.kill()
+    other.wait()
+    assert begun.checkpoint == begun.checkpoint == path
+    checkpoint.remove(path)
+    assert files(tmp_path) == []
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
@@ -140,7 +161,7 @@ def test_each_run_has_its_own_checkpoint_until_it_is_finished(tmp_path, monkeypa
     checkpoint.save(run.checkpoint, CONTENT)
     checkpoint.save(begin(lr=0.01).checkpoint, CONTENT)
     run.finish({})
-    assert files(tmp_path) == [begin(lr=0.01).checkpoint.name]
+    assert [path.name for path in tmp_path.glob("*.pt")] == [begin(lr=0.01).checkpoint.name]
     monkeypatch.delenv("MLOPS_CHECKPOINTS")
     assert run.checkpoint.parent == paths.PROJECT / ".checkpoints"
 
@@ -227,7 +248,8 @@ def undisturbed(tmp_path_factory):
 def test_killed_after_every_epoch_a_run_ends_as_if_undisturbed(undisturbed, tmp_path):
     killed = -signal.SIGKILL
     assert process(tmp_path, ("within", 1)) == killed
-    assert [name[0] for name in files(tmp_path / "checkpoints")] == ["."]
+    (unfinished,) = [name for name in files(tmp_path / "checkpoints") if "lock" not in name]
+    assert unfinished.startswith(".")
     for end in [("after", 1), ("within", 2), ("after", 2), ("after", 3)]:
         assert process(tmp_path, end) == killed
     assert process(tmp_path) == 0

@@ -19,7 +19,8 @@ from rich.progress import (
 
 from mlops_lib import paths
 from mlops_lib.record import Record
-from mlops_lib.runner.grid import BENCHMARK, Outcome
+from mlops_lib.runner.execute import BENCHMARK
+from mlops_lib.runner.grid import Outcome
 from mlops_lib.runner.slot import Slot
 from mlops_lib.tables import accuracy_text, title
 

@@ -11,28 +11,27 @@ import os
 import queue
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from filelock import FileLock, Timeout
 
-from mlops_lib.params import ParameterError
 from mlops_lib.record import Record, RecordError
 from mlops_lib.runner import execute, kernels
-from mlops_lib.runner.execute import Performed, Task
+from mlops_lib.runner.cluster import ClusterError, DaskWorkers
+from mlops_lib.runner.execute import BENCHMARK, Performed, Task
 from mlops_lib.runner.kernels import Share
 from mlops_lib.runner.slot import UNFINISHED, Slot, Status
 
-BENCHMARK = "q2"  # this template has the machine to itself
 # Held by a run that has the machine to itself. One for each user: they can't open others' files.
 ALONE = Path(tempfile.gettempdir(), f"mlops-alone-{getattr(os, 'getuid', int)()}.lock")
-POLL_SECONDS = 0.5
-CONNECT_SECONDS = 10
-MAX_TASKS = 64  # at the scheduler at a time
+POLL_SECONDS = 0.2
+GRACE_SECONDS = 1  # after an interrupt: for what threads are writing
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Options:
     on_wait: Callable[[Slot], None] = lambda slot: None  # another runner is executing it
     on_output: Callable[[Slot, str], None] = lambda slot, text: None
     stop: threading.Event = field(default_factory=threading.Event)  # start no further run
-    interrupted: threading.Event = field(default_factory=threading.Event)  # a failure is no result
+    interrupted: threading.Event = field(default_factory=threading.Event)  # end, keep no failure
 
 
 class Site(Protocol):
@@ -98,68 +97,20 @@ class _ThisMachine:
         pass
 
 
-class _DaskWorkers:
-    """The workers of a Dask cluster: they receive tasks and return executed notebooks."""
-
-    def __init__(self, address: str) -> None:
-        from distributed import Client
-
-        if ":" not in address:  # Dask would search for it for a while, with messages of its own
-            raise ParameterError(
-                f"scheduler={address!r} is not allowed: write its address as tcp://HOST:PORT"
-            )
-        try:
-            self.client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise ParameterError(f"scheduler={address!r} can't be reached: {error}") from None
-        self.jobs = MAX_TASKS  # the scheduler distributes them as workers come and go
-        self.futures: set[Any] = set()
-
-    def perform(self, task: Task, on_output: Callable[[str], None]) -> Performed:
-        needs = {"GPU": 1} if task.parameters.get("device") == "cuda" else None
-        future = self.client.submit(_on_worker, task, self.client.id, pure=False, resources=needs)
-        self.futures.add(future)
-        try:
-            return future.result()
-        except Exception as error:  # whatever happened to the workers
-            return execute.not_performed(task, f"{type(error).__name__}: {error}")
-        finally:
-            self.futures.discard(future)
-
-    def end_kernels(self) -> None:
-        with suppress(Exception):  # the workers or the scheduler may be gone
-            self.client.cancel(list(self.futures))  # also tasks that no worker has begun
-            self.client.run(kernels.end_all, self.client.id, on_error="ignore")
-
-    def close(self) -> None:
-        self.client.close()
-
-
-def _on_worker(task: Task, owner: str) -> Performed:
-    """Perform a task on a Dask worker, which has a task for each of its threads.
-
-    A benchmark may use all of the worker's threads.
-    """
-    from distributed import get_worker
-
-    threads, alone = get_worker().state.nthreads, task.template == BENCHMARK
-    shared = threads > 1 and not alone
-    return execute.perform(task, Share(1 if shared else threads, gpu_shared=shared, owner=owner))
-
-
 def execute_all(slots: list[Slot], options: Options | None = None) -> Iterator[Outcome]:
     """Execute the runs that are not done; yield each outcome as soon as it is known.
 
     A run that fails does not stop the others. Benchmarks come last, one at a time. Raises
-    ParameterError if the scheduler can't be reached.
+    ParameterError if the scheduler can't be reached, ClusterError if its
+    workers are all unfit. Ends early where `options.interrupted` is set.
     """
     options = options or Options()
     benchmarks = [slot for slot in slots if slot.run.template == BENCHMARK]
     others = [slot for slot in slots if slot.run.template != BENCHMARK]
     for batch, jobs in ((others, options.jobs), (benchmarks, 1)):
-        if batch:
+        if batch and not options.interrupted.is_set():
             scheduler = options.scheduler
-            site = _ThisMachine(jobs) if scheduler is None else _DaskWorkers(scheduler)
+            site = _ThisMachine(jobs) if scheduler is None else DaskWorkers(scheduler)
             try:
                 yield from _side_by_side(batch, site, min(jobs, site.jobs), options)
             finally:
@@ -173,8 +124,8 @@ def _side_by_side(slots: list[Slot], site: Site, jobs: int, options: Options) ->
     started = {future: number for number, future in enumerate(submitted)}
     waiting = set(started)
     try:
-        while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+        while waiting and not options.interrupted.is_set():
+            done, waiting = wait(waiting, POLL_SECONDS, FIRST_COMPLETED)
             for future in sorted(done, key=started.__getitem__):
                 outcome = future.result()
                 if outcome is None:
@@ -184,15 +135,18 @@ def _side_by_side(slots: list[Slot], site: Site, jobs: int, options: Options) ->
                     started[retried] = len(started)
                     waiting.add(retried)
                     continue
+                if outcome.error and options.interrupted.is_set():
+                    continue
                 yield outcome
     finally:  # runs are still being executed if the user has interrupted
         if waiting:
             options.stop.set()
             options.interrupted.set()
-        while waiting:
+        deadline = time.monotonic() + GRACE_SECONDS
+        while waiting and time.monotonic() < deadline:
             site.end_kernels()
             _, waiting = wait(waiting, timeout=POLL_SECONDS)
-        pool.shutdown()
+        pool.shutdown(wait=not waiting)
 
 
 def _run_one(
@@ -233,6 +187,9 @@ def _unless_done(slot: Slot, site: Site, options: Options, patient: bool) -> Out
             if not told:
                 told = True
                 options.on_wait(slot)
+    except ClusterError as error:  # no other run would fare better
+        options.stop.set()
+        return Outcome(slot, error=str(error))
     except OSError as error:
         return Outcome(slot, error=f"{error.filename or slot.notebook}: {error.strerror or error}")
     except RecordError as error:

@@ -13,8 +13,8 @@ Where it applies: on systems that can fork (Linux, macOS), in grids. Elsewhere, 
 
 Private parts of other packages are touched in this file alone:
 
-- `multiprocessing.forkserver.ensure_running`, undocumented: starts the server before the first run
-  needs it (`start_server`);
+- `ensure_running` of `multiprocessing.forkserver` and `.resource_tracker`, undocumented: starts the
+  server before the first run needs it (`start_server`);
 - `_config["daemon"]` of `multiprocessing.current_process()`: allows kernels, started as daemons,
   to have children (`_serve`), and Dask workers, daemons too, to start kernels (`_plain_parent`);
 - `__file__` and `__spec__` of `__main__`: hidden while a process starts, otherwise
@@ -33,6 +33,7 @@ import signal
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -46,8 +47,9 @@ from jupyter_client.utils import run_sync
 
 from mlops_lib import fast, machine, paths, record
 from mlops_lib.params import ParameterError
+from mlops_lib.runner import scratch
 
-MAX_SOCKET_PATH, SOCKET_NAME = 107, 32  # characters: of a path; of the part below TMPDIR
+MAX_SOCKET_PATH, SOCKET_NAME = 107, 48  # characters: of a path; of the part below TMPDIR
 _live: dict[_Manager, str] = {}  # kernels of this process, and their owners
 _starting = threading.Lock()
 
@@ -104,13 +106,23 @@ def require_short_paths() -> None:
 
 def start_server() -> None:
     """Start the process that imports everything, unless it runs already; returns at once."""
-    from multiprocessing import forkserver
+    from multiprocessing import forkserver, resource_tracker
 
     paths.make_absolute()  # kernels work in another folder
+    # The process that multiprocessing starts beside the server may be killed: it starts another.
+    warnings.filterwarnings("ignore", "resource_tracker", UserWarning)
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # no warning: no debugger is used
     multiprocessing.get_context("forkserver").set_forkserver_preload(["mlops_lib.runner.preload"])
-    forkserver.ensure_running()
+    with _starting:
+        resource_tracker.ensure_running()  # first: it unblocks the signal
+        before, tempfile.tempdir = tempfile.tempdir, str(scratch.folder())  # for its socket
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # until `preload` runs
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            tempfile.tempdir = before
 
 
 @contextmanager
@@ -119,7 +131,7 @@ def forked(directory: Path, share: Share | None = None) -> Iterator[_Manager]:
 
     Where kernels are not forked, it is an ordinary one, which may use the whole machine.
     """
-    with tempfile.TemporaryDirectory(prefix="mlops-") as sockets:
+    with tempfile.TemporaryDirectory(dir=scratch.folder()) as sockets:
         km = _Manager(
             kernel_name="python3", transport="ipc", ip=f"{sockets}/kernel",
             connection_file=f"{sockets}/kernel.json",

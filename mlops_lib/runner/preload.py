@@ -10,6 +10,7 @@ import signal
 import threading
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # later, the server itself ignores it
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # which `kernels.start_server` blocks
 runner, imported = os.getppid(), threading.Event()
 
 

@@ -195,3 +195,14 @@ def test_a_killed_runner_ends_the_server_that_is_still_importing(tmp_path):
         time.sleep(0.5)  # it imports by now
         runner.kill()
         assert_gone([server])
+
+
+def test_what_multiprocessing_starts_beside_the_server_may_be_killed(tmp_path, recwarn):
+    kernels.start_server()
+    for child in psutil.Process().children():
+        if "resource_tracker" in " ".join(child.cmdline()):
+            child.kill()
+            child.wait()
+    with kernels.forked(tmp_path) as manager:
+        run_sync(manager.start_kernel)()
+    assert not [seen for seen in recwarn if "resource_tracker" in str(seen.message)]
