@@ -122,6 +122,25 @@ def test_an_interrupted_runner_says_how_to_resume(tmp_path, monkeypatch, number)
     assert not [*Path(scratch).glob("mlops-*/"), *Path(scratch).glob("pymp-*")]
 
 
+@pytest.mark.parametrize("all_of_it", [False, True])
+def test_a_machine_that_sleeps_costs_nothing(tmp_path, undisturbed, all_of_it):
+    """Kernels are in process groups of their own: they run on while only the runner's stands."""
+    file = written(tmp_path / "tiny.yaml", 4)
+    runner = start(tmp_path / "runs", "run", file, start_new_session=True)
+    assert any("…" in line for line in runner.stdout)  # a run has started
+    time.sleep(1)
+    asleep = psutil.Process(runner.pid).children(recursive=True) if all_of_it else []
+    os.killpg(runner.pid, signal.SIGSTOP)
+    for process in asleep:
+        process.suspend()
+    time.sleep(6)  # longer than nbclient waits for output after a reply
+    for process in asleep:
+        process.resume()
+    os.killpg(runner.pid, signal.SIGCONT)
+    assert runner.wait(timeout=120) == 0
+    assert_all_done(tiny_slots(tmp_path / "runs", 4), undisturbed)
+
+
 def test_two_runners_share_a_suite(tmp_path, undisturbed):
     file = written(tmp_path / "tiny.yaml", 6)
     runners = [start(tmp_path / "runs", "run", file) for _ in range(2)]
