@@ -73,15 +73,14 @@ def summarise(content: nbformat.NotebookNode, made: record.Record, path: Path) -
         "Took": f"{made.duration_seconds:,.0f} s",
     }
     rows = "".join(f"<tr><th>{name}</th><td>{fact}</td></tr>" for name, fact in facts.items())
-    output = nbformat.v4.new_output("display_data", {"text/html": f"<table>{rows}</table>"})
-    box = _output_alone(output)
+    box = _output_alone(f"<table>{rows}</table>")
     for cell in content.cells[1:]:
         tags = set(cell.metadata.get("tags", ()))
         plumbing = tags & {"parameters", "injected-parameters"}
         cell.metadata["tags"] = sorted(tags | {"remove-cell" if plumbing else "hide-input"})
     title = content.cells[0].source.partition("\n")[0]
     heading = ", ".join(filter(None, [title, *_differences(made)]))
-    content.cells[:1] = [nbformat.v4.new_markdown_cell(heading), box]
+    content.cells[:1] = [_markdown(heading), box]
 
 
 def _differences(made: record.Record) -> tuple[str, ...]:
@@ -104,7 +103,8 @@ def harmless(content: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode
             cells.append(_from_code(cell))
     if not (cells and cells[0].cell_type == "markdown"):
         cells.insert(0, _heading(1, name))
-    return nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
+    made = {"nbformat": 4, "nbformat_minor": 4, "metadata": METADATA, "cells": cells}
+    return nbformat.from_dict(made)
 
 
 def _from_markdown(source: str, first: bool) -> list[nbformat.NotebookNode]:
@@ -133,7 +133,7 @@ def _plain(inline: Token) -> str:
 def _heading(level: int, text: str) -> nbformat.NotebookNode:
     """Return a heading that MyST reads as plain text: every ASCII punctuation sign is escaped."""
     escaped = " ".join(text.split()).translate(ESCAPED)
-    return nbformat.v4.new_markdown_cell(f"{'#' * level} {escaped or 'Untitled'}")
+    return _markdown(f"{'#' * level} {escaped or 'Untitled'}")
 
 
 def _as_html(tokens: list[Token]) -> list[nbformat.NotebookNode]:
@@ -141,30 +141,43 @@ def _as_html(tokens: list[Token]) -> list[nbformat.NotebookNode]:
     shown = sanitised(MARKDOWN.renderer.render(tokens, MARKDOWN.options, {}))
     if not shown.strip():
         return []
-    output = nbformat.v4.new_output("display_data", {"text/html": shown})
-    return [_output_alone(output)]
+    return [_output_alone(shown)]
 
 
-def _output_alone(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return a cell that shows an output; without any source it would be left out itself."""
-    tags = {"tags": ["remove-input"]}
-    return nbformat.v4.new_code_cell("# output", outputs=[output], metadata=tags)
+def _output_alone(shown: str) -> nbformat.NotebookNode:
+    """Return a cell that shows HTML; without any source it would be left out itself."""
+    return _code("# output", [_display({"text/html": shown}, {})], ["remove-input"])
 
 
 def _from_code(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
     kept = [made for output in cell.outputs if (made := _from_output(output))]
-    tags = sorted(TAGS.intersection(map(str, cell.metadata.get("tags", ()))))
-    return nbformat.v4.new_code_cell(cell.source, outputs=kept, metadata={"tags": tags})
+    return _code(
+        cell.source, kept, sorted(TAGS.intersection(map(str, cell.metadata.get("tags", ()))))
+    )
 
 
-def _from_output(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
+# nbformat's own constructors validate each cell: a page would take ten times as long.
+def _markdown(source: str) -> nbformat.NotebookNode:
+    return nbformat.from_dict({"cell_type": "markdown", "metadata": {}, "source": source})
+
+
+def _code(source: str, outputs: list[Any], tags: list[str]) -> nbformat.NotebookNode:
+    shown = {"source": source, "outputs": outputs, "execution_count": None}
+    return nbformat.from_dict({"cell_type": "code", "metadata": {"tags": tags}, **shown})
+
+
+def _display(data: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
+    return {"output_type": "display_data", "data": data, "metadata": metadata}
+
+
+def _from_output(output: nbformat.NotebookNode) -> dict[str, Any] | None:
     """Return what is kept of an output; None where that is nothing."""
     if output.output_type == "stream":
-        return nbformat.v4.new_output("stream", name=output.name, text=output.text)
+        return {"output_type": "stream", "name": output.name, "text": output.text}
     if output.output_type == "error":
         traceback = [str(line) for line in output.traceback]
         named = {"ename": output.ename, "evalue": output.evalue, "traceback": traceback}
-        return nbformat.v4.new_output("error", **named)
+        return {"output_type": "error", **named}
     data, metadata = {}, {}
     for kind, signature in PICTURES.items():
         if _is_picture(output.data.get(kind), signature):
@@ -174,7 +187,7 @@ def _from_output(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
         data["text/html"] = sanitised(output.data["text/html"])
     if isinstance(output.data.get("text/plain"), str):
         data["text/plain"] = output.data["text/plain"]
-    return nbformat.v4.new_output("display_data", data, metadata=metadata) if data else None
+    return _display(data, metadata) if data else None
 
 
 def _is_picture(encoded: Any, signature: bytes) -> bool:

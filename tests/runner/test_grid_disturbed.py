@@ -125,7 +125,7 @@ def test_an_interrupted_runner_says_how_to_resume(tmp_path, monkeypatch, number)
 @pytest.mark.parametrize("all_of_it", [False, True])
 def test_a_machine_that_sleeps_costs_nothing(tmp_path, undisturbed, all_of_it):
     """Kernels are in process groups of their own: they run on while only the runner's stands."""
-    file = written(tmp_path / "tiny.yaml", 4)
+    file = written(tmp_path / "tiny.yaml", 2)
     runner = start(tmp_path / "runs", "run", file, start_new_session=True)
     assert any("…" in line for line in runner.stdout)  # a run has started
     time.sleep(1)
@@ -138,7 +138,7 @@ def test_a_machine_that_sleeps_costs_nothing(tmp_path, undisturbed, all_of_it):
         process.resume()
     os.killpg(runner.pid, signal.SIGCONT)
     assert runner.wait(timeout=120) == 0
-    assert_all_done(tiny_slots(tmp_path / "runs", 4), undisturbed)
+    assert_all_done(tiny_slots(tmp_path / "runs", 2), undisturbed)
 
 
 def test_two_runners_share_a_suite(tmp_path, undisturbed):
