@@ -16,10 +16,13 @@ class _Group(click.Group):
     """Turn errors that the user can mend into one line on stderr and exit code 2."""
 
     def invoke(self, context: click.Context) -> object:
-        from mlops_lib.params import UserError
-
         try:
+            from mlops_lib.params import UserError
+
             return super().invoke(context)
+        except KeyboardInterrupt:  # first: at an early one, the other names are not known yet
+            click.echo("mlops: interrupted", err=True)
+            context.exit(130)
         except UserError as error:
             click.echo(f"mlops: {error}", err=True)
             context.exit(2)
@@ -199,22 +202,27 @@ def status(suite: str) -> None:
               help="Print it to a PDF file instead (needs Chromium).")  # fmt: skip
 def report(suite: str | None, pdf: Path | None) -> None:
     """Build the book from the records that are there; end with the path of its first page."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(number, signal.default_int_handler)  # as Ctrl-C: nothing is left behind
     from mlops_lib import tables
     from mlops_lib.publish import build
     from mlops_lib.runner.display import result_line
 
     slots, others = _slots_to_list(suite) if suite else ([], 0)
-    if pdf:
-        build.pdf(pdf.resolve(), click.echo)
-    else:
-        index = build.build(click.echo)
+    try:
+        failed = build.pdf(pdf.resolve(), click.echo) if pdf else build.build(click.echo)
+    except build.BuildError as error:
+        raise click.ClickException(str(error)) from None
     for error in tables.sound_and_damaged()[1].values():
         click.echo(f"left out: {error}")
     for slot in slots:
         found = slot.read()
         click.echo(result_line(slot, found) if found else f"not run: {slot.label}")
     _print_left_out(others)
-    click.echo(f"The book: {pdf or index}")
+    click.echo(f"The book: {pdf or build.INDEX}")
+    if failed:
+        raise click.ClickException("the code of pages fails: " + "; ".join(failed))
 
 
 @main.command()

@@ -52,7 +52,7 @@ def test_a_mistake_is_one_line_and_a_bad_exit_code(mlops):
 def test_a_report_on_paper_ends_with_the_lines_of_its_suite_too(
     mlops, smoke_in_place, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(build, "pdf", lambda target, say: None)
+    monkeypatch.setattr(build, "pdf", lambda target, say: [])
     done = mlops("report", "--pdf", str(tmp_path / "x.pdf"), "--suite", "smoke")
     assert done.exit_code == 0
     assert "test accuracy" in done.output and "x.pdf" in done.output.splitlines()[-1]
