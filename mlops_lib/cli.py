@@ -254,7 +254,10 @@ def export(target: str) -> None:
     """Write all recorded runs to TARGET: a .csv or .parquet file, or the URI of an MLflow store."""
     from mlops_lib.publish.export import write
 
-    click.echo(f"{write(target)} runs written to {target}")
+    written, left_out = write(target)
+    click.echo(f"{written} runs written to {target}")
+    if left_out:
+        raise click.ClickException("\n".join(["some were left out:", *left_out]))
 
 
 @main.command()

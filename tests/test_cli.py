@@ -229,3 +229,15 @@ def test_a_timeout_is_a_number(mlops):
     done = mlops("run", "smoke", "--timeout", "nan", "--dry-run")
     assert done.exit_code == 2
     assert "nan is not in the range" in done.output
+
+
+def test_what_an_export_leaves_out_is_named(mlops, smoke, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLOPS_RUNS", str(tmp_path))
+    bad = tmp_path / "smoke" / "q1a" / "bad.json"
+    bad.parent.mkdir(parents=True)
+    shutil.copy(smoke[0].slot.record, bad.with_name("good.json"))
+    bad.write_text("{")
+    done = mlops("export", str(tmp_path / "runs.csv"))
+    assert done.exit_code == 1
+    assert done.stdout.startswith("1 runs written to ")
+    assert done.stderr.count(str(bad)) == 1 and "Warning" not in done.stderr
