@@ -207,6 +207,7 @@ def report(suite: str | None, pdf: Path | None) -> None:
             signal.signal(number, signal.default_int_handler)  # as Ctrl-C: nothing is left behind
     from mlops_lib import tables
     from mlops_lib.publish import build
+    from mlops_lib.runner import repeat
     from mlops_lib.runner.display import result_line
 
     slots, others = _slots_to_list(suite) if suite else ([], 0)
@@ -216,6 +217,8 @@ def report(suite: str | None, pdf: Path | None) -> None:
         raise click.ClickException(str(error)) from None
     for error in tables.sound_and_damaged()[1].values():
         click.echo(f"left out: {error}")
+    for path in repeat.strays():
+        click.echo(f"no run of a suite: {path}; keep it elsewhere")
     for slot in slots:
         found = slot.read()
         click.echo(result_line(slot, found) if found else f"not run: {slot.label}")
