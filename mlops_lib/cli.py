@@ -215,8 +215,8 @@ def report(suite: str | None, pdf: Path | None) -> None:
         failed = build.pdf(pdf.resolve(), click.echo) if pdf else build.build(click.echo)
     except build.BuildError as error:
         raise click.ClickException(str(error)) from None
-    for error in tables.sound_and_damaged()[1].values():
-        click.echo(f"left out: {error}")
+    for reason in tables.sound_and_damaged()[1].values():
+        click.echo(f"left out: {reason}")
     for path in repeat.strays():
         click.echo(f"no run of a suite: {path}; keep it elsewhere")
     for slot in slots:

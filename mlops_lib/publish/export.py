@@ -46,8 +46,8 @@ def to_file(target: Path, folder: Path | None = None) -> tuple[int, list[str]]:
 
     Returns as `write`.
     """
-    found, damaged = tables.sound_and_damaged(folder)
-    runs = tables.rows(found)
+    sound, damaged = tables.sound_and_damaged(folder)
+    runs = tables.rows(sound)
     mixed = [name for name in runs if runs[name].dtype == object]
     runs[mixed] = runs[mixed].map(_as_text)
     getattr(runs, WRITERS[target.suffix])(target, index=False)
@@ -83,9 +83,9 @@ def to_mlflow(uri: str, folder: Path | None = None) -> tuple[int, list[str]]:
         known = _logged(client, experiment)
     except MlflowException as error:
         raise ParameterError(f"target={uri!r} can't be used: {first_line(error)}") from None
-    found, damaged = tables.sound_and_damaged(folder)
+    sound, damaged = tables.sound_and_damaged(folder)
     written, left_out = 0, list(damaged.values())
-    for path, run in found.items():
+    for path, run in sound.items():
         if _identity(run) in known:
             continue
         try:

@@ -44,7 +44,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("env-get-outdated", lambda app, env, *_: _computed(env))
     app.connect("source-read", lambda app, name, source: _read(app.env, name, source))
     app.connect("env-updated", lambda app, env: _name_failed(env))
-    app.connect("build-finished", lambda app, error: error and _name_fatal(app.env, error))
+    app.connect("build-finished", lambda app, error: _name_fatal(app.env, error))
     app.connect("builder-inited", lambda app: _write_datatables(Path(app.outdir, "_static")))
     app.connect("html-page-context", lambda app, page, _, context, __: _add_scripts(app, context))
     app.add_enumerable_node(CaptionedTable, "table", html=(_visit_figure, _depart_figure))
@@ -76,9 +76,9 @@ def _name_failed(env: Any) -> None:
             logger.warning("%s%s: %s", build.FAILED, page, lines[-1].strip())
 
 
-def _name_fatal(env: Any, error: Exception) -> None:
-    """Name the page at which a build ends, such as one whose kernel died."""
-    if page := env and env.temp_data.get("docname"):
+def _name_fatal(env: Any, error: Exception | None) -> None:
+    """Name the page at which a build ends with an error, such as one whose kernel died."""
+    if error and (page := env.temp_data.get("docname")):
         logger.warning("%s%s: %s: %s", build.FAILED, page, type(error).__name__, error)
 
 
