@@ -241,3 +241,13 @@ def test_what_an_export_leaves_out_is_named(mlops, smoke, tmp_path, monkeypatch)
     assert done.exit_code == 1
     assert done.stdout.startswith("1 runs written to ")
     assert done.stderr.count(str(bad)) == 1 and "Warning" not in done.stderr
+
+
+def test_an_interrupt_is_one_line(mlops, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(suite, "read", interrupt)
+    for words in (("status", "smoke"), ("report", "--suite", "smoke"), ("run", "smoke")):
+        done = mlops(*words)
+        assert (done.exit_code, done.stderr) == (130, "mlops: interrupted\n")
