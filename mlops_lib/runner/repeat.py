@@ -74,6 +74,7 @@ def failure(notebook: Path) -> tuple[str, str]:
         title = "".join(execute.heading(content)["source"]).partition("\n")[0].removeprefix("# ")
         outputs = [output for cell in content["cells"] for output in cell.get("outputs", ())]
         noted = content["metadata"].get(execute.ERROR)
+        errors = [output for output in outputs if output.get("output_type") == "error"]
     except (
         OSError,
         ValueError,
@@ -84,7 +85,6 @@ def failure(notebook: Path) -> tuple[str, str]:
         StopIteration,
     ):
         return notebook.stem, "the notebook can't be read"
-    errors = [output for output in outputs if output.get("output_type") == "error"]
     if noted:
         return title, str(noted).partition("\n")[0]
     if not errors:
