@@ -244,20 +244,25 @@ def report(suite: str | None, pdf: Path | None) -> None:
     """Build the book from the records that are there; end with the path of its first page."""
     from mlops_lib import tables
     from mlops_lib.publish import build
+    from mlops_lib.runner import repeat
     from mlops_lib.runner.display import result_line
 
     slots, others = _slots_to_list(suite) if suite else ([], 0)
-    if pdf:
-        build.pdf(pdf.resolve(), click.echo)
-    else:
-        index = build.build(click.echo)
-    for error in tables.sound_and_damaged()[1].values():
-        click.echo(f"left out: {error}")
+    try:
+        failed = build.pdf(pdf.resolve(), click.echo) if pdf else build.build(click.echo)
+    except build.BuildError as error:
+        raise click.ClickException(str(error)) from None
+    for reason in tables.sound_and_damaged()[1].values():
+        click.echo(f"left out: {reason}")
+    for path in repeat.strays():
+        click.echo(f"no run of a suite: {path}; keep it elsewhere")
     for slot in slots:
         found = slot.read()
         click.echo(result_line(slot, found) if found else f"not run: {slot.label}")
     _print_left_out(others)
-    click.echo(f"The book: {pdf or index}")
+    click.echo(f"The book: {pdf or build.INDEX}")
+    if failed:
+        raise click.ClickException("the code of pages fails: " + "; ".join(failed))
 
 
 @main.command()
@@ -289,7 +294,10 @@ def export(target: str) -> None:
     """Write all recorded runs to TARGET: a .csv or .parquet file, or the URI of an MLflow store."""
     from mlops_lib.publish.export import write
 
-    click.echo(f"{write(target)} runs written to {target}")
+    written, left_out = write(target)
+    click.echo(f"{written} runs written to {target}")
+    if left_out:
+        raise click.ClickException("\n".join(["some were left out:", *left_out]))
 
 
 @main.command()

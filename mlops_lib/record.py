@@ -19,10 +19,10 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from mlops_lib import checkpoint, data, hardware, machine, paths, svm
 from mlops_lib.fast import is_on as fast_is_on
@@ -38,6 +38,18 @@ PACKAGES = ("torch", "torchvision", "scikit-learn")
 RUNNER = "MLOPS_RUNNER"  # set where a runner on this machine writes the record
 WRITTEN = (":!book/runs", ":!book/benchmarks.json")  # by runs and benchmarks: no code
 GPU_SHARED = "MLOPS_GPU_SHARED"  # set where its other runs may use the same GPU
+
+
+def _is_a_time(text: str) -> str:
+    datetime.fromisoformat(text)  # raises ValueError
+    return text
+
+
+Time = Annotated[
+    str,
+    Field(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"),
+    AfterValidator(_is_a_time),
+]
 
 
 class RecordError(UserError):
@@ -65,7 +77,7 @@ class Record(BaseModel):
     """What came out."""
     environment: dict[str, Any]
     """Where it ran."""
-    started_at: str = Field(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")
+    started_at: Time
     """When it began, in UTC."""
     duration_seconds: float = Field(ge=0, allow_inf_nan=False)
     """The whole run; of a notebook executed by other means, without the kernel's start."""

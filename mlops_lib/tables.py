@@ -99,14 +99,18 @@ def sound_and_damaged(folder: Path | None = None) -> tuple[dict[Path, Record], d
 
 def all_runs(folder: Path | None = None) -> pd.DataFrame:
     """Return a row for every record below a folder, parameters and results as columns."""
-    folder = folder or paths.runs()
-    rows = [_row(run, path, folder) for path, run in records(folder).items()]
-    return pd.DataFrame(rows, columns=None if rows else ["template", "suite", "page"])
+    return rows(records(folder))
 
 
-def _row(run: Record, path: Path, folder: Path) -> dict[str, Any]:
+def rows(found: dict[Path, Record]) -> pd.DataFrame:
+    """Return a row for every record, parameters and results as columns."""
+    flat = [_row(run, path) for path, run in found.items()]
+    return pd.DataFrame(flat, columns=None if flat else ["template", "suite", "page"])
+
+
+def _row(run: Record, path: Path) -> dict[str, Any]:
     """Flatten a record; `epochs` is how many were asked for, `history` what each of them did."""
-    relative = path.relative_to(folder)
+    relative = path.relative_to(path.parents[2])  # the folder of all suites
     seconds, alone = _time(run)
     best = run.results.get("best", {})
     search = run.results.get("search") or []

@@ -20,7 +20,7 @@ os.environ["MLOPS_CHECKPOINTS"] = f"{SCRATCH.name}/checkpoints"
 if not machine.cuda_is_present():
     os.environ["TRITON_INTERPRET"] = "1"  # read once, when anything imports Triton
 PROJECT = Path(__file__).resolve().parents[1]
-COPIED = ("_config.yml", "_toc.yml", "book", "mlops_lib", "params")  # what a book is built from
+COPIED = ("book", "mlops_lib", "params")  # what a book is built from
 
 
 @pytest.fixture(autouse=True)
@@ -105,17 +105,23 @@ def _copied(project):
     """Copy what a book is built from into a folder, without runs; return the folder."""
     ignore = shutil.ignore_patterns("_build", "runs", "__pycache__")
     for name in COPIED:
-        source = PROJECT / name
-        if source.is_dir():
-            shutil.copytree(source, project / name, symlinks=True, ignore=ignore)
-        else:
-            shutil.copy(source, project / name)
+        shutil.copytree(PROJECT / name, project / name, symlinks=True, ignore=ignore)
+    return project
+
+
+def _without_links(project):
+    """Make each symbolic link a text file, as git does where `core.symlinks` is false."""
+    for path in [path for path in project.rglob("*") if path.is_symlink()]:
+        target = os.readlink(path)
+        path.unlink()
+        path.write_text(target)
     return project
 
 
 def _built(command, project):
     """Run what builds a book without a warning; return what it prints."""
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    environment = os.environ | {"PYTHONPATH": str(project)}
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     assert "WARNING" not in done.stdout + done.stderr
     return done.stdout
@@ -124,7 +130,7 @@ def _built(command, project):
 def _build_book(project):
     """Build the book without runs in a folder, warnings as errors; return that of the HTML."""
     command = Path(sys.executable).with_name("jupyter-book")
-    _built([command, "build", "book", "-W", "-n", "--keep-going"], _copied(project))
+    _built([command, "build", "book", "-W", "-n", "--keep-going"], _without_links(_copied(project)))
     return project / "book" / "_build" / "html"
 
 

@@ -52,7 +52,7 @@ def test_a_mistake_is_one_line_and_a_bad_exit_code(mlops):
 def test_a_report_on_paper_ends_with_the_lines_of_its_suite_too(
     mlops, smoke_in_place, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(build, "pdf", lambda target, say: None)
+    monkeypatch.setattr(build, "pdf", lambda target, say: [])
     done = mlops("report", "--pdf", str(tmp_path / "x.pdf"), "--suite", "smoke")
     assert done.exit_code == 0
     assert "test accuracy" in done.output and "x.pdf" in done.output.splitlines()[-1]
@@ -229,3 +229,25 @@ def test_a_timeout_is_a_number(mlops):
     done = mlops("run", "smoke", "--timeout", "nan", "--dry-run")
     assert done.exit_code == 2
     assert "nan is not in the range" in done.output
+
+
+def test_what_an_export_leaves_out_is_named(mlops, smoke, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLOPS_RUNS", str(tmp_path))
+    bad = tmp_path / "smoke" / "q1a" / "bad.json"
+    bad.parent.mkdir(parents=True)
+    shutil.copy(smoke[0].slot.record, bad.with_name("good.json"))
+    bad.write_text("{")
+    done = mlops("export", str(tmp_path / "runs.csv"))
+    assert done.exit_code == 1
+    assert done.stdout.startswith("1 runs written to ")
+    assert done.stderr.count(str(bad)) == 1 and "Warning" not in done.stderr
+
+
+def test_an_interrupt_is_one_line(mlops, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(suite, "read", interrupt)
+    for words in (("status", "smoke"), ("report", "--suite", "smoke"), ("run", "smoke")):
+        done = mlops(*words)
+        assert (done.exit_code, done.stderr) == (130, "mlops: interrupted\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,48 +10,49 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import yaml
 
-from mlops_lib.params import UserError
+from mlops_lib.params import ParameterError
 from mlops_lib.paths import BOOK
+from mlops_lib.publish import build_process
 
+FAILED = "the code of a page fails: "  # begins what the log says of it
 INDEX = BOOK / "_build" / "html" / "index.html"
 LOG = BOOK / "_build" / "build.log"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
-class BuildError(UserError):
-    """The book could not be built; the message ends with the last lines of the log."""
+class BuildError(RuntimeError):
+    """The book could not be built; the message has the first error and the path of the log."""
 
 
-def build(say: Callable[[str], None]) -> Path:
-    """Run `jupyter-book build book/`, its output in a log; return the path of `index.html`.
+def build(say: Callable[[str], None]) -> list[str]:
+    """Run `jupyter-book build book/`, its output in a log; return which pages' code fails, and why.
 
-    `say` is called with a line of text before, and with every warning after.
-    Raises BuildError.
+    `say` is called with a line of text before, and with warnings after. Raises BuildError.
     """
     say("building the book: result pages are computed from the records …")
-    _jupyter_book(say, INDEX)
-    return INDEX
+    return _jupyter_book(say, INDEX)
 
 
-def pdf(target: Path, say: Callable[[str], None]) -> None:
-    """Print the book to the file `target`, without the pages of single runs.
+def pdf(target: Path, say: Callable[[str], None]) -> list[str]:
+    """Print the book to the file `target`, without the pages of single runs; return as `build`.
 
-    Raises BuildError, also if there is no Chromium or no folder for the file.
+    Raises ParameterError if there is no Chromium or no folder for the file, and BuildError.
     """
     if not target.parent.is_dir():
-        raise BuildError(f"pdf={str(target)!r} is not allowed: {target.parent} is not a folder")
+        raise ParameterError(f"pdf={str(target)!r} is not allowed: {target.parent} is not a folder")
     chromium = browser()
     if chromium is None:
-        raise BuildError(f"no browser to print with is installed: use {' or '.join(BROWSERS)}")
+        raise ParameterError(f"no browser to print with is installed: use {' or '.join(BROWSERS)}")
     say("building the book as one page, then printing it …")
     with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
         contents, printed = Path(folder, "_toc.yml"), Path(folder, "book.pdf")
         contents.write_text(_without_runs((BOOK / "_toc.yml").read_text(encoding="utf-8")))
         page = Path(folder, "_build", "singlehtml", "index.html")
         one_page = ("--builder", "singlehtml", "--toc", contents, "--path-output", folder)
-        _jupyter_book(say, page, *one_page)
+        failed = _jupyter_book(say, page, *one_page)
         options = ["--headless", "--no-sandbox", "--no-pdf-header-footer", "--disable-gpu"]
         # Scripts make tables and menus of the page first.
         command = [chromium, *options, "--virtual-time-budget=20000", f"--print-to-pdf={printed}"]
@@ -58,6 +60,7 @@ def pdf(target: Path, say: Callable[[str], None]) -> None:
         if done.returncode or not printed.exists():
             raise BuildError(f"{chromium} could not print the book: {done.stderr[-500:]}")
         shutil.copy(printed, target)
+    return failed
 
 
 def browser() -> str | None:
@@ -74,15 +77,39 @@ def _without_runs(contents: str) -> str:
     return yaml.safe_dump(toc)
 
 
-def _jupyter_book(say: Callable[[str], None], page: Path, *options: str | Path) -> None:
-    """Build the book's `page`; raise BuildError if it is not there afterwards."""
+def _jupyter_book(say: Callable[[str], None], page: Path, *options: str | Path) -> list[str]:
+    """Build the book, and return which pages' code fails; raise BuildError if it has no `page`."""
     LOG.parent.mkdir(parents=True, exist_ok=True)
-    command = [Path(sys.executable).with_name("jupyter-book"), "build", BOOK, *options]
-    with LOG.open("w", encoding="utf-8") as log:
-        code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode
-    lines = LOG.read_text(encoding="utf-8").splitlines()
-    for line in lines:
-        if "WARNING" in line or "ERROR" in line:
-            say(line)
+    code = _run(["build", str(BOOK), *map(str, options)])
+    lines = click.unstyle(LOG.read_text(encoding="utf-8", errors="replace")).splitlines()
+    failed = [line.partition(FAILED)[2] for line in lines if FAILED in line]
+    warnings = [line for line in lines if "WARNING" in line or "ERROR" in line]
     if code or not page.exists():
-        raise BuildError(f"the book could not be built ({LOG}): " + "\n".join(lines[-15:]))
+        mark = build_process.ERROR
+        errors = [line.removeprefix(mark) for line in lines if line.startswith(mark)]
+        (error, *_) = [*failed, *errors, f"jupyter-book ended with exit code {code}"]
+        raise BuildError(f"the book could not be built: {error} ({LOG} has more)")
+    if failed:  # other warnings are of what those pages lack
+        say(f"{len(warnings) - len(failed)} more warnings: {LOG}")
+        return failed
+    for line in warnings:
+        say(line)
+    return []
+
+
+def _run(arguments: list[str]) -> int:
+    """Run jupyter-book, its output in the log; return its exit code. It ends with this process."""
+    program = [sys.executable, "-P", build_process.__file__]  # -P: not with the folder's modules
+    with (
+        LOG.open("w", encoding="utf-8") as log,
+        tempfile.TemporaryDirectory(prefix="mlops-", ignore_cleanup_errors=True) as scratch,
+    ):
+        process = subprocess.Popen(
+            [*program, scratch, *arguments],
+            stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+        )  # fmt: skip
+        try:
+            return process.wait()
+        finally:  # also at Ctrl-C: a closed pipe ends it and its kernels
+            process.communicate()

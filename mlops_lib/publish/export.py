@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,10 +19,14 @@ from mlops_lib.record import Record
 
 WRITERS = {".csv": "to_csv", ".parquet": "to_parquet"}
 EXPERIMENT = "replication study"
+MAX_NAME, MAX_VALUE = 200, 5000  # characters that every MLflow takes
+MAX_METRICS, MAX_TEXTS = 1000, 100  # in a request
 
 
-def write(target: str, folder: Path | None = None) -> int:
-    """Write all recorded runs to a file or to an MLflow store; return how many were written.
+def write(target: str, folder: Path | None = None) -> tuple[int, list[str]]:
+    """Write all recorded runs to a file or to an MLflow store.
+
+    Returns how many were written, and for each record that could not be written its path and why.
 
     `target` ends with `.csv` or `.parquet`, or is an MLflow tracking URI, such as
     `sqlite:///mlflow.db` or `http://localhost:5000`. Raises ParameterError for anything else.
@@ -34,21 +41,30 @@ def write(target: str, folder: Path | None = None) -> int:
     return to_file(Path(target), folder)
 
 
-def to_file(target: Path, folder: Path | None = None) -> int:
-    """Write a row for every run, with lists and tables within a result as JSON."""
-    runs = tables.all_runs(folder)
-    nested = [name for name in runs if runs[name].map(lambda v: isinstance(v, list | dict)).any()]
-    for name in nested:
-        runs[name] = runs[name].map(lambda v: json.dumps(v) if isinstance(v, list | dict) else None)
+def to_file(target: Path, folder: Path | None = None) -> tuple[int, list[str]]:
+    """Write a row for every run, with lists and tables within a result as JSON.
+
+    Returns as `write`.
+    """
+    sound, damaged = tables.sound_and_damaged(folder)
+    runs = tables.rows(sound)
     mixed = [name for name in runs if runs[name].dtype == object]
-    runs[mixed] = runs[mixed].map(lambda v: v if v is None or v != v else str(v))
+    runs[mixed] = runs[mixed].map(_as_text)
     getattr(runs, WRITERS[target.suffix])(target, index=False)
-    return len(runs)
+    return len(runs), list(damaged.values())
 
 
-def to_mlflow(uri: str, folder: Path | None = None) -> int:
+def _as_text(value: Any) -> str | None:
+    """Return what a column of unlike values shows of one of them; nothing where there is none."""
+    if isinstance(value, list | dict):
+        return json.dumps(value)
+    return None if value is None or value != value else str(value)
+
+
+def to_mlflow(uri: str, folder: Path | None = None) -> tuple[int, list[str]]:
     """Log every run that the store does not have yet: parameters, metrics by epoch, environment.
 
+    Returns as `write`. A run that can't be logged whole is removed from the store again.
     Raises ParameterError if MLflow is not installed or the store can't be used.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # sends no usage data
@@ -65,13 +81,21 @@ def to_mlflow(uri: str, folder: Path | None = None) -> int:
         found = client.get_experiment_by_name(EXPERIMENT)
         experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT)
         known = _logged(client, experiment)
-        made = tables.records(folder)
-        new = {path: run for path, run in made.items() if _identity(run) not in known}
-        for path, run in new.items():
-            _log(client, experiment, path, run)
     except MlflowException as error:
         raise ParameterError(f"target={uri!r} can't be used: {first_line(error)}") from None
-    return len(new)
+    sound, damaged = tables.sound_and_damaged(folder)
+    written, left_out = 0, list(damaged.values())
+    for path, run in sound.items():
+        if _identity(run) in known:
+            continue
+        try:
+            _log(client, experiment, path, run)
+        except (MlflowException, ValueError, OverflowError) as error:
+            left_out.append(f"{path} can't be logged: {first_line(error)}")
+        else:
+            known.add(_identity(run))
+            written += 1
+    return written, left_out
 
 
 def _logged(client: Any, experiment: str) -> set[str]:
@@ -91,26 +115,58 @@ def _identity(run: Record) -> str:
 
 
 def _log(client: Any, experiment: str, path: Path, run: Record) -> None:
-    from mlflow.entities import Metric, Param, RunTag
-
+    """Log a run: its content first, so that a run is created only where there is one."""
     start = int(1000 * datetime.fromisoformat(run.started_at).timestamp())
     end = start + int(1000 * run.duration_seconds)
+    requests = _requests(path, run, end)
+    title = tables.run_title(run.parameters)
+    logged = client.create_run(experiment, start, run_name=title).info.run_id
+    try:
+        for request in requests:
+            client.log_batch(logged, **request)
+        client.set_terminated(logged, "FINISHED", end)
+    except BaseException:
+        with suppress(Exception):  # the first error is the one to name
+            client.delete_run(logged)
+        raise
+
+
+def _requests(path: Path, run: Record, end: int) -> list[dict[str, Any]]:
+    """Return what is logged of a run, in requests of the size that MLflow takes."""
+    from mlflow.entities import Metric, Param, RunTag
+
     tags = {f"environment.{name}": value for name, value in run.environment.items()}
     tags |= {"template": run.template, "suite": path.parents[1].name}
-    tags |= {"mlops.identity": _identity(run)}
     metrics = [(name, value, 0) for name, value in run.results.items()]
     for number, epoch in enumerate(run.results.get("epochs", ()), 1):
         metrics += [(f"epoch.{name}", value, number) for name, value in epoch.items()]
-    title = tables.run_title(run.parameters)
-    logged = client.create_run(experiment, start, run_name=title).info.run_id
-    client.log_batch(
-        logged,
-        [Metric(name, value, end, step) for name, value, step in metrics if _is_number(value)],
-        [Param(name, str(value)) for name, value in run.parameters.items()],
-        [RunTag(name, str(value)) for name, value in tags.items()],
-    )
-    client.set_terminated(logged, "FINISHED", end)
+    names = _allowed_names(name for name, _, _ in metrics)
+    texts = {"params": (Param, run.parameters), "tags": (RunTag, tags)}
+    requests: list[dict[str, Any]] = [
+        {kind: [entity(name, str(values[key])[:MAX_VALUE]) for key, name in some]}
+        for kind, (entity, values) in texts.items()
+        for some in _parts([*_allowed_names(values).items()], MAX_TEXTS)
+    ]
+    numbers = [
+        Metric(names[name], float(value), end, step)
+        for name, value, step in metrics
+        if isinstance(value, int | float)
+    ]
+    requests += [{"metrics": some} for some in _parts(numbers, MAX_METRICS)]
+    # Last: a run that has it is whole, and is not logged again.
+    return [*requests, {"tags": [RunTag("mlops.identity", _identity(run))]}]
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
+def _parts(items: list[Any], size: int) -> Iterator[list[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _allowed_names(names: Iterable[str]) -> dict[str, str]:
+    """Return for each name one that MLflow allows, and that no other has: `error rate ___`."""
+    allowed: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        text = re.sub(r"^(?=\.|$)|[^\w.\- ]", "_", name)[:MAX_NAME]
+        while text in allowed.values():
+            text += "_"
+        allowed[name] = text
+    return allowed

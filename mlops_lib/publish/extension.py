@@ -8,6 +8,9 @@ be sorted. The reference comes from docstrings.
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
@@ -15,26 +18,33 @@ from typing import Any
 
 import nbformat
 from docutils import nodes
+from ipykernel import kernelspec
 from myst_nb.core.render import NbElementRenderer
+from myst_nb.sphinx_ import NbMetadataCollector
 from pydantic import BaseModel
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 
 from mlops_lib import paths, record
-from mlops_lib.publish import run_pages
+from mlops_lib.publish import build, run_pages
 from mlops_lib.study import table_cells
 
 logger = logging.getLogger(__name__)
+EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*: .*", re.MULTILINE)  # as a line of a traceback
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
 THEME: dict[str, list[str]] = {"navbar_persistent": []}  # the sidebar has the search box
 
 
 def setup(app: Any) -> dict[str, bool]:
     """Be a Sphinx extension."""
     paths.make_absolute()  # pages are executed in another folder
+    _use_own_kernel(Path(app.doctreedir, "jupyter"))
     app.connect("config-inited", lambda app, config: config.html_theme_options.update(THEME))
     app.connect("config-inited", _leave_out)
     app.connect("env-get-outdated", lambda app, env, *_: _computed(env))
     app.connect("source-read", lambda app, name, source: _read(app.env, name, source))
+    app.connect("env-updated", lambda app, env: _name_failed(env))
+    app.connect("build-finished", lambda app, error: _name_fatal(app.env, error))
     app.connect("builder-inited", lambda app: _write_datatables(Path(app.outdir, "_static")))
     app.connect("html-page-context", lambda app, page, _, context, __: _add_scripts(app, context))
     app.add_enumerable_node(CaptionedTable, "table", html=(_visit_figure, _depart_figure))
@@ -42,6 +52,34 @@ def setup(app: Any) -> dict[str, bool]:
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("autodoc-process-signature", lambda app, kind, name, found, *_: _signature(found))
     return {"parallel_read_safe": True}
+
+
+def _use_own_kernel(folder: Path) -> None:
+    """Have pages executed by this environment's kernel, whatever kernels and settings a user has.
+
+    `JUPYTER_PATH` comes first where Jupyter looks for kernels.
+    """
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(
+        filter(None, [str(folder), os.environ.get("JUPYTER_PATH")])
+    )
+    os.environ["IPYTHONDIR"] = str(folder / "ipython")
+    own = folder / "kernels" / "python3"
+    shutil.rmtree(own, ignore_errors=True)
+    kernelspec.write_kernel_spec(own)
+
+
+def _name_failed(env: Any) -> None:
+    """Warn of each page whose code fails, with its first exception."""
+    for page in sorted(env.found_docs):
+        done = NbMetadataCollector.get_exec_data(env, page) or {}
+        if lines := EXCEPTION.findall(ANSI.sub("", done.get("traceback") or "")):
+            logger.warning("%s%s: %s", build.FAILED, page, lines[-1].strip())
+
+
+def _name_fatal(env: Any, error: Exception | None) -> None:
+    """Name the page at which a build ends with an error, such as one whose kernel died."""
+    if error and (page := env.temp_data.get("docname")):
+        logger.warning("%s%s: %s: %s", build.FAILED, page, type(error).__name__, error)
 
 
 def _computed(env: Any) -> list[str]:

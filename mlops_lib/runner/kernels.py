@@ -41,6 +41,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
 from jupyter_client.utils import run_sync
@@ -135,6 +136,7 @@ def forked(directory: Path, share: Share | None = None) -> Iterator[_Manager]:
         km = _Manager(
             kernel_name="python3", transport="ipc", ip=f"{sockets}/kernel",
             connection_file=f"{sockets}/kernel.json",
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # of this environment alone
         )  # fmt: skip
         if can_fork():
             start_server()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -13,18 +15,56 @@ from mlops_lib.params import non_default_settings
 from mlops_lib.record import Record
 from mlops_lib.runner import execute, slot, suite
 
+NAMED_AS_A_RUN = re.compile(r"-[0-9a-f]{8}$")  # as `suite.Run.slug` ends; a copy ends otherwise
+
 
 def failures(folder: Path | None = None) -> pd.DataFrame:
-    """Return the notebooks without a sound record: columns run, error, command (to repeat it).
+    """Return the notebooks of runs without a sound record, and damaged records.
 
-    Runs that another suite has recorded since are left out.
+    Columns run, error, command (to repeat it). Runs that another suite has recorded since are left
+    out.
     """
     rows = []
+    for path, is_run in _unrecorded(folder).items():
+        if is_run or path.with_suffix(".json").exists():
+            repeat_it = command(path) if is_run else ""
+            rows.append((failure(path)[0], problem(path), repeat_it))
+    return pd.DataFrame(rows, columns=["run", "error", "command"])
+
+
+def strays(folder: Path | None = None) -> list[Path]:
+    """Return the notebooks without a record that lie where no run of their suite belongs."""
+    return [
+        path
+        for path, is_run in _unrecorded(folder).items()
+        if not (is_run or path.with_suffix(".json").exists())
+    ]
+
+
+def _unrecorded(folder: Path | None) -> dict[Path, bool]:
+    """Return the notebooks without a sound record, and whether a run of their suite belongs there.
+
+    Where the file of a suite is not known, that is told by the notebook's name.
+    """
+    runs_of = lru_cache(_runs_of)
+    found = {}
     for path in sorted((folder or paths.runs()).glob("*/*/*.ipynb")):
         own = path.with_suffix(".json")
-        if slot.find_record(own) in (None, own) and (error := problem(path)):
-            rows.append((failure(path)[0], error, command(path)))
-    return pd.DataFrame(rows, columns=["run", "error", "command"])
+        if slot.find_record(own) in (None, own) and problem(path):
+            names = runs_of(path.parents[1].name)
+            name = f"{path.parent.name}/{path.stem}"
+            found[path] = name in names if names else bool(NAMED_AS_A_RUN.search(name))
+    return found
+
+
+def _runs_of(name: str) -> frozenset[str]:
+    """Return the runs of the suite `name` in `params/`, as `q1a/<slug>`; none if it isn't known."""
+    if name not in suite.names():
+        return frozenset()
+    try:
+        return frozenset(f"{run.template}/{run.slug}" for run in suite.read(name, anywhere=True))
+    except suite.SuiteError:
+        return frozenset()
 
 
 def failure(notebook: Path) -> tuple[str, str]:
@@ -34,6 +74,7 @@ def failure(notebook: Path) -> tuple[str, str]:
         title = "".join(execute.heading(content)["source"]).partition("\n")[0].removeprefix("# ")
         outputs = [output for cell in content["cells"] for output in cell.get("outputs", ())]
         noted = content["metadata"].get(execute.ERROR)
+        errors = [output for output in outputs if output.get("output_type") == "error"]
     except (
         OSError,
         ValueError,
@@ -44,7 +85,6 @@ def failure(notebook: Path) -> tuple[str, str]:
         StopIteration,
     ):
         return notebook.stem, "the notebook can't be read"
-    errors = [output for output in outputs if output.get("output_type") == "error"]
     if noted:
         return title, str(noted).partition("\n")[0]
     if not errors:

@@ -1,8 +1,11 @@
+import json
+import shutil
 import sys
 
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from test_tables import make
 
 from mlops_lib import record
 from mlops_lib.params import ParameterError
@@ -16,8 +19,8 @@ def folder(smoke):
 
 def test_a_store_gets_every_run_once(folder, smoke, tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    assert export.write(uri, folder) == 5
-    assert export.write(uri, folder) == 0
+    assert export.write(uri, folder) == (5, [])
+    assert export.write(uri, folder) == (0, [])
     client = MlflowClient(uri, registry_uri=uri)
     experiment = client.get_experiment_by_name(export.EXPERIMENT).experiment_id
     runs = {run.info.run_name: run for run in client.search_runs([experiment])}
@@ -52,7 +55,76 @@ def test_a_run_that_was_repeated_is_written_again(folder, smoke, tmp_path):
     made = smoke[0].record
     for started_at in ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"):
         record.write(made.model_copy(update={"started_at": started_at}), copy)
-        assert export.write(uri, tmp_path / "runs") == 1
+        assert export.write(uri, tmp_path / "runs") == (1, [])
+
+
+ODD_RECORDS = {  # by whether MLflow takes them
+    "names": (
+        {"results": {"error rate (%)": 0.5, "error rate [%]": 1, "": 2, "../x": 3, "a/": 4}},
+        True,
+    ),
+    "values": ({"results": {"x": float("nan"), "y": float("inf"), "z": None, "b": True}}, True),
+    "nested": (
+        {"results": {"x": [{"y": [None]}]}, "environment": {"note": {"a": "x" * 9000}}},
+        True,
+    ),
+    "long": (
+        {"results": {"y" * 999: 1, "epochs": [{"val_accuracy": 0.5, "seconds": 1.0}] * 900}},
+        True,
+    ),
+    "many": ({"environment": {f"variable {number}": "x" for number in range(150)}}, True),
+    "huge": ({"results": {"x": 10**400}}, False),
+    "early": ({"started_at": "1950-01-01T00:00:00Z"}, False),
+    "endless": ({"duration_seconds": 1e308}, False),
+    "no time": ({"started_at": "2026-99-99T00:00:00Z"}, False),
+}
+
+
+@pytest.fixture
+def odd(tmp_path):
+    """Write records that are odd, each in its own way, and one that is cut off; return a folder."""
+    folder = tmp_path / "runs" / "suite" / "q1a"
+    for number, (name, (changes, _)) in enumerate(ODD_RECORDS.items()):
+        content = make().model_dump(mode="json") | {"started_at": f"2026-01-01T00:00:{number:02}Z"}
+        for part, values in changes.items():
+            is_part = isinstance(values, dict)
+            content[part] = content[part] | values if is_part else values
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    (folder / "cut.json").write_text('{"schema')
+    return folder.parents[1]
+
+
+def test_an_odd_record_costs_nothing_but_itself_in_a_store(odd, tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    shutil.copy(odd / "suite" / "q1a" / "names.json", odd / "suite" / "q1a" / "names-Copy1.json")
+    bad = sorted(["cut", *(name for name, (_, taken) in ODD_RECORDS.items() if not taken)])
+    for written in (len(ODD_RECORDS) + 1 - len(bad), 0):
+        said = export.write(uri, odd)
+        assert said[0] == written
+        assert sorted(line.partition(".json ")[0].rpartition("/")[2] for line in said[1]) == bad
+    client = MlflowClient(uri, registry_uri=uri)
+    (experiment,) = client.search_experiments(filter_string=f"name = '{export.EXPERIMENT}'")
+    runs = client.search_runs([experiment.experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert len(runs) == len(ODD_RECORDS) + 1 - len(bad)
+    named = [run.data.metrics for run in runs if "error rate ___" in run.data.metrics]
+    (metrics,) = named
+    assert (metrics["error rate ___"], metrics["error rate ____"]) == (0.5, 1)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_an_odd_record_costs_nothing_but_itself_in_a_table(odd, tmp_path, suffix):
+    target = tmp_path / f"runs{suffix}"
+    written, left_out = export.write(str(target), odd)
+    assert written == len(ODD_RECORDS) - 1
+    assert [line.partition(".json ")[0].rpartition("/")[2] for line in left_out] == [
+        "cut",
+        "no time",
+    ]
+    table = pd.read_csv(target) if suffix == ".csv" else pd.read_parquet(target)
+    assert len(table) == written
+    assert '[{"y": [null]}]' in set(table["x"]) and str(10**400) in set(table["x"])
 
 
 @pytest.mark.parametrize("target", ["runs.xls", "nonsense://x", "http://127.0.0.1:9"])

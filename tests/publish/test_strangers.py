@@ -1,4 +1,4 @@
-"""Strangers' notebooks in a real build: what an attack would have done is looked for, not its text.
+"""Strangers' files in a real build: what an attack would have done is looked for, not its text.
 
 The book is a small one, with MyST's extensions that jupyter-book switches on and one page of runs
 for each kind of cell. Each attack is written as it is, and split by what a filter may remove.
@@ -8,12 +8,20 @@ import json
 import subprocess
 import sys
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
+from bad_records import damaged, records
 from bs4 import BeautifulSoup
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from nbformat import v4
+
+from mlops_lib import tables
+from mlops_lib.params import TEMPLATES
+from mlops_lib.publish import export, failed_runs, html_tables
+from mlops_lib.runner import repeat, slot
+from mlops_lib.study import all_runs
 
 CANARY = "canary-7f3a"
 CONF = f"""
@@ -170,27 +178,11 @@ def malformed(draw):
             del parent[key]
         if not content:
             break
-    text = json.dumps(content, indent=1)
-    where = draw(st.integers(0, len(text)))
-    return draw(
-        st.sampled_from(
-            [
-                text,
-                text,
-                text,
-                text[:where],
-                f"{text[:where]}\n<<<<<<< HEAD\n{text[where:]}",
-                "",
-                "version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
-                f"\ufeff{text}",
-                "[" * 5000,
-                json.dumps(draw(JSON)),
-            ]
-        )
-    ).encode(draw(st.sampled_from(["utf-8", "utf-8", "utf-16"])))
+    text = draw(st.sampled_from([json.dumps(content, indent=1)] * 9 + [json.dumps(draw(JSON))]))
+    return draw(damaged(text))
 
 
-def test_malformed_notebooks_are_left_out_and_named_once(book):
+def test_malformed_files_are_left_out_and_named_once(book, monkeypatch):
     source, build = book
     folder = source / "runs" / "suite" / "q1a"
 
@@ -198,15 +190,46 @@ def test_malformed_notebooks_are_left_out_and_named_once(book):
         max_examples=500, deadline=None, derandomize=True, database=None,
         phases=[Phase.generate], suppress_health_check=list(HealthCheck),
     )  # fmt: skip
-    @given(malformed())
-    def write(content):
-        (folder / f"run-{len(list(folder.iterdir())):04}.ipynb").write_bytes(content)
+    @given(malformed(), records().map(json.dumps).flatmap(damaged) | st.none())
+    def write(content, beside):
+        path = folder / f"run-{len(list(folder.glob('*.ipynb'))):08}.ipynb"
+        path.write_bytes(content)
+        if beside is not None:
+            path.with_suffix(".json").write_bytes(beside)
 
     write()
-    written = list(folder.iterdir())
+    written = list(folder.glob("*.ipynb"))
     assert len(written) >= 500
     html, said = build()
     pages = {path.stem for path in (html / "runs" / "suite" / "q1a").glob("*.html")}
     for path in written:
         assert said.count(f"{path} can't be read: ") == (path.stem not in pages), path
     assert pages  # some edits leave a sound notebook
+    monkeypatch.setenv("MLOPS_RUNS", str(source / "runs"))
+    assert_all_survive(source / "runs", written)
+
+
+def assert_all_survive(runs, notebooks):
+    """Have all that reads notebooks and records read these; bad ones are named once."""
+    there = {path for path in runs.glob("*/*/*.json")}
+    sound, bad = tables.sound_and_damaged(runs)
+    assert sound and bad and {*sound, *bad} == there
+    assert all(reason.count(str(path)) == 1 for path, reason in bad.items())
+    assert all(reason.isprintable() and len(reason) < 1000 for reason in bad.values())
+    failed = repeat.failures(runs)
+    assert len(failed) + len(repeat.strays(runs)) == len(notebooks) - len(sound)
+    assert sum(failed["error"].map(lambda error: error in bad.values())) == len(bad)
+    failed_runs.page()
+    table = tables.rows(sound)
+    assert "<script" not in html_tables.page(all_runs.table(table)).data
+    for suffix in (".csv", ".parquet"):
+        assert export.write(f"{runs}{suffix}", runs) == (len(sound), list(bad.values()))
+    first = next(iter(sound.values()))
+    for made in sound.values():
+        tables.compare(first, made)
+    asked = TEMPLATES["q1a"]()
+    for path in notebooks:
+        run = SimpleNamespace(template="q1a", slug=path.stem, parameters=asked)
+        found = slot.Slot(run, runs / "suite")
+        assert (found.status() == "damaged") == (found.record in bad)
+        assert not found.restore()  # no notebook here holds a record

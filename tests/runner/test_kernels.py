@@ -86,6 +86,16 @@ def test_it_has_no_settings_or_start_up_files_of_the_user(kernel):
     assert evaluate("get_ipython().config.IPKernelApp.exec_PYTHONSTARTUP") is False
 
 
+@pytest.mark.parametrize("fast", ["on", "off"])
+def test_it_is_of_this_environment(tmp_path, monkeypatch, fast):
+    monkeypatch.setenv("MLOPS_FAST", fast)
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    (tmp_path / "kernels" / "python3").mkdir(parents=True)
+    (tmp_path / "kernels" / "python3" / "kernel.json").write_text('{"argv": ["false"]}')
+    with kernels.forked(tmp_path) as manager:
+        assert manager.kernel_spec.argv[0] == sys.executable
+
+
 def test_it_is_a_process_group_of_its_own(kernel):
     manager, evaluate = kernel
     pid = evaluate("__import__('os').getpid()")

@@ -1,5 +1,6 @@
 import shlex
 
+import pytest
 from test_tables import make
 
 from mlops_lib.params import TEMPLATES, Q1a
@@ -43,6 +44,30 @@ def test_a_run_that_fails_is_kept_and_leaves_the_others_alone(tmp_path, executed
     elsewhere.parent.mkdir(parents=True)
     elsewhere.touch()  # another suite has recorded the run since
     assert repeat.failures(tmp_path).empty
+
+
+@pytest.mark.parametrize(
+    ("place", "is_run"),
+    [
+        ("smoke/q1a/{slug}", True),
+        ("smoke/q1a/{slug}-Copy1", False),
+        ("smoke/q1a/digits-resnet18-00000000", False),  # which the suite no longer has
+        ("mine/q1a/{slug}", True),
+        ("mine/q1a/{slug}-Copy1", False),
+        ("mine/q1a/Untitled", False),
+    ],
+)
+def test_a_notebook_where_no_run_belongs_is_no_failed_run(tmp_path, place, is_run):
+    slug = suite.read("smoke")[0].slug
+    path = tmp_path / f"{place.format(slug=slug)}.ipynb"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    assert repeat.strays(tmp_path) == [path] * (not is_run)
+    assert len(repeat.failures(tmp_path)) == is_run
+    path.with_suffix(".json").write_text("{}")  # a damaged record is named wherever it lies
+    assert repeat.strays(tmp_path) == []
+    (row,) = repeat.failures(tmp_path).itertuples()
+    assert row.command.startswith("mlops run") == is_run
 
 
 def test_the_command_that_repeats_a_run_gives_its_parameters():
