@@ -58,6 +58,30 @@ def test_where_the_disk_refuses_the_old_checkpoint_stays(tmp_path, monkeypatch, 
     assert files(tmp_path) == ["run.pt"]
 
 
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_new_file_has_what_the_umask_leaves_and_a_replaced_one_its_own(
+    tmp_path, monkeypatch, refused
+):
+    def refuse(*_, **__):  # as CIFS, vfat and some containers
+        raise PermissionError(1, "Operation not permitted")
+
+    if refused:
+        for call in ("chmod", "fchmod"):
+            monkeypatch.setattr(os, call, refuse)
+    path, modes = tmp_path / "x.json", []
+    before = os.umask(0o027)
+    try:
+        for content, umask in ((b"new", 0o027), (b"replaced", 0), (b"narrowed", 0o077)):
+            os.umask(umask)
+            with checkpoint.atomic_write(path) as file:
+                file.write(content)
+            modes.append(path.stat().st_mode & 0o777)
+    finally:
+        os.umask(before)
+    assert modes == ([0o640, 0o640, 0o600] if refused else [0o640] * 3)
+    assert path.read_bytes() == content and files(tmp_path) == ["x.json"]
+
+
 def test_a_full_disk_is_said(tmp_path, capsys):
     path = tmp_path / "run.pt"
     checkpoint.save(path, {"number": 1})
