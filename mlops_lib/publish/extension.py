@@ -8,6 +8,7 @@ be sorted. The reference comes from docstrings.
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
@@ -22,6 +23,7 @@ from sphinx.util import logging
 
 from mlops_lib import paths, record
 from mlops_lib.publish import run_pages
+from mlops_lib.runner import kernels
 from mlops_lib.study import table_cells
 
 logger = logging.getLogger(__name__)
@@ -31,6 +33,7 @@ THEME: dict[str, list[str]] = {"navbar_persistent": []}  # the sidebar has the s
 def setup(app: Any) -> dict[str, bool]:
     """Be a Sphinx extension."""
     paths.make_absolute()  # pages are executed in another folder
+    os.environ.update(kernels.own_settings(Path(app.doctreedir, "ipython")))
     app.connect("config-inited", lambda app, config: config.html_theme_options.update(THEME))
     app.connect("config-inited", _leave_out)
     app.connect("env-get-outdated", lambda app, env, *_: _computed(env))

@@ -148,6 +148,11 @@ class _Manager(AsyncKernelManager):
         super().__init__(**traits)
         self.clients: list[Any] = []
 
+    async def start_kernel(self, **options: Any) -> None:
+        """Start the kernel; an ordinary one, too, reads nothing of the user's (`own_settings`)."""
+        own = own_settings(Path(self.connection_file).with_name("ipython"))
+        await super().start_kernel(**{"env": os.environ | own} | options)
+
     def end(self) -> None:
         """Kill the kernel, if it has started."""
         process = getattr(self.provisioner, "process", None)
@@ -157,6 +162,14 @@ class _Manager(AsyncKernelManager):
     def client(self, **options: Any) -> Any:
         self.clients.append(super().client(**options))
         return self.clients[-1]
+
+
+def own_settings(folder: Path) -> dict[str, str]:
+    """Return the environment variables of a kernel that has its settings and history in a folder.
+
+    Only the notebook defines a run: no start-up files, settings or history of the user.
+    """
+    return {"IPYTHONDIR": str(folder), "PYTHONSTARTUP": ""}
 
 
 def _serve(connection_file: str, directory: str, share: Share | None) -> None:
@@ -173,15 +186,13 @@ def _serve(connection_file: str, directory: str, share: Share | None) -> None:
     from ipykernel.kernelapp import IPKernelApp
     from tqdm import tqdm
 
-    # Only the notebook defines a run: no start-up files, settings or history of the user.
-    os.environ["IPYTHONDIR"] = str(Path(connection_file).with_name("ipython"))
+    os.environ.update(own_settings(Path(connection_file).with_name("ipython")))
     end_with_runner()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     tqdm.set_lock(threading.RLock())  # its default is a semaphore that outlives a kill
     options = {
         "IPKernelApp.parent_handle": os.getppid(),
         "IPKernelApp.matplotlib": "inline",  # pyplot was imported outside a notebook
-        "IPKernelApp.exec_PYTHONSTARTUP": False,
     }
     arguments = [f"--{name}={value}" for name, value in options.items()]
     IPKernelApp.launch_instance(argv=["-f", connection_file, *arguments])
