@@ -147,13 +147,11 @@ def _restore_records(slots: list, statuses: list) -> None:
 
 def _execute(slots: list, pending: frozenset, options: dict) -> int:
     """Execute runs and display them; return how many are done. Exit with code 130 at Ctrl-C."""
-    from rich.console import Console
-
     from mlops_lib.runner import grid
-    from mlops_lib.runner.display import RunDisplay
+    from mlops_lib.runner.display import RunDisplay, terminal_or_log
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end all processes, as at Ctrl-C
-    with RunDisplay(len(slots), Console()) as display:
+    with RunDisplay(len(slots), terminal_or_log()) as display:
         settings = grid.Options(
             pending=pending,
             jobs=options["jobs"],

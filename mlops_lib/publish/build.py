@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import yaml
 
 from mlops_lib.params import UserError
@@ -78,9 +80,12 @@ def _jupyter_book(say: Callable[[str], None], page: Path, *options: str | Path) 
     """Build the book's `page`; raise BuildError if it is not there afterwards."""
     LOG.parent.mkdir(parents=True, exist_ok=True)
     command = [Path(sys.executable).with_name("jupyter-book"), "build", BOOK, *options]
+    plain = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
     with LOG.open("w", encoding="utf-8") as log:
-        code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode
-    lines = LOG.read_text(encoding="utf-8").splitlines()
+        code = subprocess.run(
+            command, stdout=log, stderr=subprocess.STDOUT, env=plain | {"NO_COLOR": "1"}
+        ).returncode
+    lines = click.unstyle(LOG.read_text(encoding="utf-8", errors="replace")).splitlines()
     for line in lines:
         if "WARNING" in line or "ERROR" in line:
             say(line)
