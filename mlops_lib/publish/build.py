@@ -49,14 +49,16 @@ def pdf(target: Path, say: Callable[[str], None]) -> None:
     say("building the book as one page, then printing it …")
     with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
         contents, printed = Path(folder, "_toc.yml"), Path(folder, "book.pdf")
-        contents.write_text(_without_runs((BOOK / "_toc.yml").read_text(encoding="utf-8")))
+        contents.write_text(_without_runs((BOOK / "_toc.yml").read_text("utf-8")), "utf-8")
         page = Path(folder, "_build", "singlehtml", "index.html")
         one_page = ("--builder", "singlehtml", "--toc", contents, "--path-output", folder)
         _jupyter_book(say, page, *one_page)
         options = ["--headless", "--no-sandbox", "--no-pdf-header-footer", "--disable-gpu"]
         # Scripts make tables and menus of the page first.
         command = [chromium, *options, "--virtual-time-budget=20000", f"--print-to-pdf={printed}"]
-        done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True)
+        done = subprocess.run(
+            [*command, page.as_uri()], capture_output=True, encoding="utf-8", errors="replace"
+        )
         if done.returncode or not printed.exists():
             raise BuildError(f"{chromium} could not print the book: {done.stderr[-500:]}")
         shutil.copy(printed, target)

@@ -56,7 +56,7 @@ def _computed(env: Any) -> list[str]:
     return [
         name
         for name, path in pages.items()
-        if path.suffix == ".md" and "{code-cell}" in path.read_text(encoding="utf-8")
+        if path.suffix == ".md" and "{code-cell}" in path.read_text("utf-8", "replace")
     ]
 
 

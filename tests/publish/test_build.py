@@ -1,6 +1,7 @@
 """The built book, without any run and with the smoke runs: no warning, every page there."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -55,6 +56,17 @@ def test_a_build_that_fails_is_said_with_the_log(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "LOG", tmp_path / "build.log")
     with pytest.raises(build.BuildError, match=r"could not be built"):
         build.build(lambda line: None)
+
+
+def test_a_log_in_another_encoding_and_with_colours_is_read(tmp_path, monkeypatch):
+    program = tmp_path / "jupyter-book"
+    program.write_bytes(b"#!/bin/sh\nprintf '\\033[31mWARNING: caf\\351\\033[0m\\n'\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(build, "sys", SimpleNamespace(executable=str(tmp_path / "python")))
+    monkeypatch.setattr(build, "LOG", tmp_path / "build.log")
+    said = []
+    build._jupyter_book(said.append, program)
+    assert said == ["WARNING: caf\N{REPLACEMENT CHARACTER}"]
 
 
 def test_the_pdf_leaves_out_the_pages_of_single_runs():
