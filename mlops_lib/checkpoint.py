@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import uuid
 import zipfile
@@ -104,7 +105,7 @@ def remove(path: Path) -> None:
 
 def remove_unfinished(path: Path) -> None:
     """Remove what a killed `atomic_write` left beside a file; no process may be writing it."""
-    for unfinished in path.parent.glob(f"{_prefix(path)}*"):
+    for unfinished in path.parent.glob(f"{glob.escape(_prefix(path))}*"):
         unfinished.unlink(missing_ok=True)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import io
 import math
+import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -31,12 +33,25 @@ class _Group(click.Group):
             context.exit(2)
 
 
+class _Path(click.Path):
+    """A path: `~` is the home folder, also in `--pdf=~/book.pdf`, which shells leave as it is."""
+
+    def convert(self, value: Any, *context: Any) -> Any:
+        return super().convert(os.path.expanduser(value), *context)
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Run parameter grids of the study's notebooks, and build the book from their records."""
+    from mlops_lib.params import UserError
+
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without "…" gets "?"
             stream.reconfigure(errors="replace")
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError("the working directory is gone: go to another by 'cd'") from None
 
 
 def _finite(_: click.Context, option: click.Parameter, value: float | None) -> float | None:
@@ -71,7 +86,7 @@ def _print_left_out(count: int) -> None:
 
 
 @main.command()
-@click.argument("suite")
+@click.argument("suite", type=_Path())
 @click.option("--jobs", default=1, type=click.IntRange(1, 256), show_default=True,
               help="Runs at a time; cores and GPUs are divided among them.")  # fmt: skip
 @click.option("--where", multiple=True, metavar="KEY=VALUE",
@@ -175,7 +190,7 @@ def _execute(slots: list, pending: frozenset, options: dict) -> int:
 
 
 @main.command()
-@click.argument("suite")
+@click.argument("suite", type=_Path())
 def status(suite: str) -> None:
     """List the runs of SUITE: done, stale (the template has changed since), failed, missing, or
     damaged (the record can't be read)."""
@@ -192,8 +207,9 @@ def status(suite: str) -> None:
 
 
 @main.command()
-@click.option("--suite", help="End with a line for each run of this suite.")
-@click.option("--pdf", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+@click.option("--suite", type=_Path(), metavar="SUITE",
+              help="End with a line for each run of this suite.")  # fmt: skip
+@click.option("--pdf", type=_Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Print it to a PDF file instead (needs Chromium).")  # fmt: skip
 def report(suite: str | None, pdf: Path | None) -> None:
     """Build the book from the records that are there; end with the path of its first page."""
@@ -216,9 +232,9 @@ def report(suite: str | None, pdf: Path | None) -> None:
 
 
 @main.command()
-@click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
-@click.option("--html", "page", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+@click.argument("first", type=_Path(path_type=Path))
+@click.argument("second", type=_Path(path_type=Path))
+@click.option("--html", "page", type=_Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write a page of both, with pictures, instead.")  # fmt: skip
 def compare(first: Path, second: Path, page: Path | None) -> None:
     """Show how two runs differ: notebooks or records FIRST and SECOND."""
@@ -239,7 +255,7 @@ def compare(first: Path, second: Path, page: Path | None) -> None:
 
 
 @main.command()
-@click.argument("target")
+@click.argument("target", type=_Path())
 def export(target: str) -> None:
     """Write all recorded runs to TARGET: a .csv or .parquet file, or the URI of an MLflow store."""
     from mlops_lib.publish.export import write

@@ -38,10 +38,10 @@ def test_without_a_checkpoint_nothing_is_said(tmp_path, capsys):
 
 
 def test_removing_takes_what_a_kill_left_and_nothing_else(tmp_path):
-    for name in ("run.pt", ".run.pt.123", ".other.pt.123", "other.pt"):
+    for name in ("[r]un.pt", ".[r]un.pt.123", ".run.pt.123", "run.pt"):
         (tmp_path / name).touch()
-    checkpoint.remove(tmp_path / "run.pt")
-    assert files(tmp_path) == [".other.pt.123", "other.pt"]
+    checkpoint.remove(tmp_path / "[r]un.pt")
+    assert files(tmp_path) == [".run.pt.123", "run.pt"]
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
