@@ -15,6 +15,7 @@ DEFAULTS = {
     "MLOPS_DATA": PROJECT / "data",
     "MLOPS_RUNS": BOOK / "runs",
     "MLOPS_CHECKPOINTS": PROJECT / ".checkpoints",
+    "MLOPS_BUILD": BOOK,
 }
 
 
@@ -31,6 +32,11 @@ def runs() -> Path:
 def checkpoints() -> Path:
     """Return the folder of the checkpoints: `MLOPS_CHECKPOINTS`, by default `.checkpoints/`."""
     return _folder("MLOPS_CHECKPOINTS")
+
+
+def built() -> Path:
+    """Return the folder in which the book is built: `MLOPS_BUILD/_build`, by default `book/`'s."""
+    return _folder("MLOPS_BUILD") / "_build"
 
 
 def _folder(variable: str) -> Path:

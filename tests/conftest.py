@@ -139,6 +139,12 @@ def _build_book(project):
     return project / "book" / "_build" / "html"
 
 
+@pytest.fixture(scope="session")
+def copy_project():
+    """Return the function that copies what a book is built from into a folder."""
+    return _copied
+
+
 @pytest.fixture(scope="module")
 def browser():
     """Return the system's Chromium, driven by Playwright."""

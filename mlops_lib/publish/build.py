@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -13,11 +12,10 @@ from pathlib import Path
 import click
 import yaml
 
+from mlops_lib import paths
+from mlops_lib.checkpoint import atomic_write
 from mlops_lib.params import UserError
-from mlops_lib.paths import BOOK
 
-INDEX = BOOK / "_build" / "html" / "index.html"
-LOG = BOOK / "_build" / "build.log"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -32,8 +30,9 @@ def build(say: Callable[[str], None]) -> Path:
     Raises BuildError.
     """
     say("building the book: result pages are computed from the records …")
-    _jupyter_book(say, INDEX)
-    return INDEX
+    index = paths.built() / "html" / "index.html"
+    _jupyter_book(say, index)
+    return index
 
 
 def pdf(target: Path, say: Callable[[str], None]) -> None:
@@ -43,13 +42,15 @@ def pdf(target: Path, say: Callable[[str], None]) -> None:
     """
     if not target.parent.is_dir():
         raise BuildError(f"pdf={str(target)!r} is not allowed: {target.parent} is not a folder")
+    if target.exists() and not target.is_file():
+        raise BuildError(f"pdf={str(target)!r} is not allowed: it is not a file")
     chromium = browser()
     if chromium is None:
         raise BuildError(f"no browser to print with is installed: use {' or '.join(BROWSERS)}")
     say("building the book as one page, then printing it …")
-    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
+    with atomic_write(target) as file, tempfile.TemporaryDirectory(prefix="mlops-") as folder:
         contents, printed = Path(folder, "_toc.yml"), Path(folder, "book.pdf")
-        contents.write_text(_without_runs((BOOK / "_toc.yml").read_text("utf-8")), "utf-8")
+        contents.write_text(_without_runs((paths.BOOK / "_toc.yml").read_text("utf-8")), "utf-8")
         page = Path(folder, "_build", "singlehtml", "index.html")
         one_page = ("--builder", "singlehtml", "--toc", contents, "--path-output", folder)
         _jupyter_book(say, page, *one_page)
@@ -61,7 +62,7 @@ def pdf(target: Path, say: Callable[[str], None]) -> None:
         )
         if done.returncode or not printed.exists():
             raise BuildError(f"{chromium} could not print the book: {done.stderr[-500:]}")
-        shutil.copy(printed, target)
+        file.write(printed.read_bytes())
 
 
 def browser() -> str | None:
@@ -80,16 +81,29 @@ def _without_runs(contents: str) -> str:
 
 def _jupyter_book(say: Callable[[str], None], page: Path, *options: str | Path) -> None:
     """Build the book's `page`; raise BuildError if it is not there afterwards."""
-    LOG.parent.mkdir(parents=True, exist_ok=True)
-    command = [Path(sys.executable).with_name("jupyter-book"), "build", BOOK, *options]
-    plain = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
-    with LOG.open("w", encoding="utf-8") as log:
-        code = subprocess.run(
-            command, stdout=log, stderr=subprocess.STDOUT, env=plain | {"NO_COLOR": "1"}
-        ).returncode
-    lines = click.unstyle(LOG.read_text(encoding="utf-8", errors="replace")).splitlines()
+    log = paths.built() / "build.log"
+    _require_writable(log)
+    program = Path(sys.executable).with_name("jupyter-book")
+    command = [program, "build", paths.BOOK, "--path-output", log.parents[1], *options]
+    with log.open("wb") as output:
+        code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode
+    text = click.unstyle(log.read_text("utf-8", "replace"))  # jupyter-book always uses colours
+    log.write_text(text, "utf-8")
+    lines = text.splitlines()
     for line in lines:
         if "WARNING" in line or "ERROR" in line:
             say(line)
     if code or not page.exists():
-        raise BuildError(f"the book could not be built ({LOG}): " + "\n".join(lines[-15:]))
+        raise BuildError(f"the book could not be built ({log}): " + "\n".join(lines[-15:]))
+
+
+def _require_writable(log: Path) -> None:
+    """Raise BuildError, before the work, where the folder of the log can't be written to."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch()
+    except OSError as error:
+        raise BuildError(
+            f"the book can't be built in {log.parent}: {error.strerror}; "
+            "set MLOPS_BUILD to a folder that can be written to"
+        ) from None

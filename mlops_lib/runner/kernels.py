@@ -301,7 +301,10 @@ class ForkProvisioner(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Fork a kernel; `cmd`, the program that LocalProvisioner would start, is not used."""
-        self.process = _Process(self.parent.connection_file, self.directory, self.share)
+        try:
+            self.process = _Process(self.parent.connection_file, self.directory, self.share)
+        except OSError as error:  # of the server or the system: not of the run's files
+            raise RuntimeError(f"it could not be forked: {error}") from None
         self.pid = self.pgid = self.process.pid
         return self.connection_info
 

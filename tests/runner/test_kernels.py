@@ -139,6 +139,15 @@ def test_what_has_ended_is_not_signalled_by_its_number(tmp_path):
             other.kill()
 
 
+def test_a_kernel_that_can_not_be_forked_is_not_blamed_on_a_file(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise ConnectionRefusedError(111, "Connection refused")  # the server has ended
+
+    monkeypatch.setattr(kernels, "_Process", refuse)
+    (outcome,) = grid.execute_all(tiny_slots(tmp_path, 1))
+    assert "forked: [Errno 111]" in outcome.error and str(tmp_path) not in outcome.error
+
+
 def test_where_nothing_can_be_forked_the_kernel_is_an_ordinary_one(tmp_path, monkeypatch):
     monkeypatch.setattr(kernels.multiprocessing, "get_all_start_methods", lambda: ["spawn"])
     with kernels.forked(tmp_path) as manager:
