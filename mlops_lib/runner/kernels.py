@@ -92,9 +92,15 @@ def can_fork() -> bool:
     return fast.is_on() and "forkserver" in multiprocessing.get_all_start_methods()
 
 
-def require_short_paths() -> None:
-    """Raise ParameterError if the paths of kernels' sockets would be too long for the system."""
+def require_scratch_folder() -> None:
+    """Raise ParameterError where TMPDIR is no place for kernels' sockets or papermill's files."""
     folder, limit = tempfile.gettempdir(), MAX_SOCKET_PATH - SOCKET_NAME
+    try:
+        folder.encode()
+    except UnicodeEncodeError:  # papermill writes it into notebooks
+        raise ParameterError(
+            f"TMPDIR={folder!r} is not allowed: its name is to be in UTF-8"
+        ) from None
     if len(os.fsencode(folder)) > limit:
         raise ParameterError(
             f"TMPDIR={folder!r} is not allowed: the path of a folder for sockets has at most "
@@ -148,7 +154,7 @@ class _Manager(AsyncKernelManager):
         super().__init__(**traits)
         self.clients: list[Any] = []
 
-    async def start_kernel(self, **options: Any) -> None:
+    async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
         """Start the kernel; an ordinary one, too, reads nothing of the user's (`own_settings`)."""
         own = own_settings(Path(self.connection_file).with_name("ipython"))
         await super().start_kernel(**{"env": os.environ | own} | options)
