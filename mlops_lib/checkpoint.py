@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
-import tempfile
+import uuid
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,19 +18,38 @@ _owned: dict[Path, FileLock] = {}
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a file that replaces `path` when it is complete; on an error nothing is changed."""
+    """Yield a file that replaces `path` when it is complete; on an error nothing is changed.
+
+    A new file gets the permissions that the umask leaves; one that is replaced keeps its own.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_prefix(path), delete=False) as file:
+    mode = _mode(path)
+    unfinished = path.with_name(f"{_prefix(path)}{uuid.uuid4().hex[:8]}")
+    try:
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    with open(descriptor, "wb") as file:
         try:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
+            if path.exists():
+                with suppress(OSError):  # CIFS, vfat and some containers refuse every chmod
+                    os.chmod(unfinished, mode)
+            os.replace(unfinished, path)
         except BaseException:
             with suppress(OSError):
-                os.unlink(file.name)
+                os.unlink(unfinished)
             raise
+
+
+def _mode(path: Path) -> int:
+    """Return the permissions of a file; those that the umask reduces where there is none."""
+    try:
+        return path.stat().st_mode & 0o777
+    except OSError:
+        return 0o666
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -117,7 +137,7 @@ def remove(path: Path) -> None:
 
 def remove_unfinished(path: Path) -> None:
     """Remove what a killed `atomic_write` left beside a file; no process may be writing it."""
-    for unfinished in path.parent.glob(f"{_prefix(path)}*"):
+    for unfinished in path.parent.glob(f"{glob.escape(_prefix(path))}*"):
         unfinished.unlink(missing_ok=True)
 
 

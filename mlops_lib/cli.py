@@ -9,6 +9,7 @@ import math
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -47,12 +48,25 @@ class _Group(click.Group):
             context.exit(2)
 
 
+class _Path(click.Path):
+    """A path: `~` is the home folder, also in `--pdf=~/book.pdf`, which shells leave as it is."""
+
+    def convert(self, value: Any, *context: Any) -> Any:
+        return super().convert(os.path.expanduser(value), *context)
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Run parameter grids of the study's notebooks, and build the book from their records."""
+    from mlops_lib.params import UserError
+
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without "…" gets "?"
             stream.reconfigure(errors="replace")
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError("the working directory is gone: go to another by 'cd'") from None
 
 
 def _interrupt() -> None:
@@ -97,7 +111,7 @@ def _print_left_out(count: int) -> None:
 
 
 @main.command()
-@click.argument("suite")
+@click.argument("suite", type=_Path())
 @click.option("--jobs", default=1, type=click.IntRange(1, 256), show_default=True,
               help="Runs at a time; cores and GPUs are divided among them.")  # fmt: skip
 @click.option("--where", multiple=True, metavar="KEY=VALUE",
@@ -180,13 +194,11 @@ def _restore_records(slots: list, statuses: list) -> None:
 
 def _execute(slots: list, pending: frozenset, options: dict) -> int:
     """Execute runs and display them; return how many are done. Exit with code 130 at Ctrl-C."""
-    from rich.console import Console
-
     from mlops_lib.runner import cluster, grid, scratch
-    from mlops_lib.runner.display import RunDisplay
+    from mlops_lib.runner.display import RunDisplay, terminal_or_log
     from mlops_lib.runner.ending import at_signals
 
-    with RunDisplay(len(slots), Console()) as display:
+    with RunDisplay(len(slots), terminal_or_log()) as display:
         settings = grid.Options(
             pending=pending,
             jobs=options["jobs"],
@@ -220,7 +232,7 @@ def _execute(slots: list, pending: frozenset, options: dict) -> int:
 
 
 @main.command()
-@click.argument("suite")
+@click.argument("suite", type=_Path())
 def status(suite: str) -> None:
     """List the runs of SUITE: done, stale (the template has changed since), failed, missing, or
     damaged (the record can't be read)."""
@@ -237,8 +249,9 @@ def status(suite: str) -> None:
 
 
 @main.command()
-@click.option("--suite", help="End with a line for each run of this suite.")
-@click.option("--pdf", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+@click.option("--suite", type=_Path(), metavar="SUITE",
+              help="End with a line for each run of this suite.")  # fmt: skip
+@click.option("--pdf", type=_Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Print it to a PDF file instead (needs Chromium).")  # fmt: skip
 def report(suite: str | None, pdf: Path | None) -> None:
     """Build the book from the records that are there; end with the path of its first page."""
@@ -260,15 +273,15 @@ def report(suite: str | None, pdf: Path | None) -> None:
         found = slot.read()
         click.echo(result_line(slot, found) if found else f"not run: {slot.label}")
     _print_left_out(others)
-    click.echo(f"The book: {pdf or build.INDEX}")
+    click.echo(f"The book: {pdf or build.index()}")
     if failed:
         raise click.ClickException("the code of pages fails: " + "; ".join(failed))
 
 
 @main.command()
-@click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
-@click.option("--html", "page", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+@click.argument("first", type=_Path(path_type=Path))
+@click.argument("second", type=_Path(path_type=Path))
+@click.option("--html", "page", type=_Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write a page of both, with pictures, instead.")  # fmt: skip
 def compare(first: Path, second: Path, page: Path | None) -> None:
     """Show how two runs differ: notebooks or records FIRST and SECOND."""
@@ -289,7 +302,7 @@ def compare(first: Path, second: Path, page: Path | None) -> None:
 
 
 @main.command()
-@click.argument("target")
+@click.argument("target", type=_Path())
 def export(target: str) -> None:
     """Write all recorded runs to TARGET: a .csv or .parquet file, or the URI of an MLflow store."""
     from mlops_lib.publish.export import write

@@ -130,7 +130,7 @@ def _install(name: str, source: Callable, say: Say) -> list[Path]:
         if name not in SHA256 and not (directory / "SHA256SUMS").exists():
             # No sums are published: those of the first download are kept.
             sums = [f"{_sha256(scratch / file)}  {file}\n" for file in FILES]
-            (scratch / "SHA256SUMS").write_text("".join(sums))
+            (scratch / "SHA256SUMS").write_text("".join(sums), "utf-8")
             (scratch / "SHA256SUMS").replace(directory / "SHA256SUMS")
         for file, expected in zip(FILES, _expected_sums(name, directory), strict=True):
             if _sha256(scratch / file) != expected:
@@ -200,8 +200,9 @@ def _run_command(command: list[str], directory: Path) -> str:
         raise DataError(f"{command[0]} is not installed")
     try:
         done = subprocess.run(
-            command, cwd=directory, capture_output=True, text=True, timeout=10 * TIMEOUT_SECONDS
-        )
+            command, cwd=directory, capture_output=True, encoding="utf-8", errors="replace",
+            timeout=10 * TIMEOUT_SECONDS,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise DataError(f"{' '.join(command[:3])} did not finish in time") from None
     if done.returncode:
@@ -240,7 +241,7 @@ def _expected_sums(name: str, directory: Path) -> list[str]:
         return list(SHA256[name])
     path = directory / "SHA256SUMS"
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text("utf-8").splitlines()
         sums = {file: total for total, file in (line.split() for line in lines)}
         return [sums[file] for file in FILES]
     except (OSError, ValueError, KeyError):

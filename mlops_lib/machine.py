@@ -14,7 +14,7 @@ CPUINFO = Path("/proc/cpuinfo")
 
 def cpu_name() -> str:
     """Return the processor's name as the system gives it."""
-    text = CPUINFO.read_text() if CPUINFO.exists() else ""  # Linux has it
+    text = CPUINFO.read_text("utf-8", "replace") if CPUINFO.exists() else ""  # Linux has it
     found = re.search(r"^model name\s*:(.*)$", text, re.MULTILINE)
     return (found[1].strip() if found else "") or platform.processor() or platform.machine()
 
@@ -37,9 +37,13 @@ def is_rationed() -> bool:
 
 
 def threads() -> int:
-    """Return how many threads this process is to use: one a core, at most OMP_NUM_THREADS."""
-    most = os.environ.get("OMP_NUM_THREADS", "")
-    return min(len(cores()), int(most)) if most.isdecimal() and int(most) else len(cores())
+    """Return how many threads this process is to use: one a core, at most OMP_NUM_THREADS.
+
+    To OpenMP that is a list, a number for each level of nested parallel regions.
+    """
+    levels = [level.strip() for level in os.environ.get("OMP_NUM_THREADS", "").split(",")]
+    sound = all(level.isdecimal() and int(level) for level in levels)
+    return min(len(cores()), int(levels[0])) if sound else len(cores())
 
 
 def cuda_count() -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from mlops_lib.params import ParameterError
+
 PROJECT = Path(__file__).resolve().parents[1]
 BOOK = PROJECT / "book"
 PUBLISHED = BOOK / "published"  # the reports' tables
@@ -13,6 +15,7 @@ DEFAULTS = {
     "MLOPS_DATA": PROJECT / "data",
     "MLOPS_RUNS": BOOK / "runs",
     "MLOPS_CHECKPOINTS": PROJECT / ".checkpoints",
+    "MLOPS_BUILD": BOOK,
 }
 
 
@@ -31,8 +34,19 @@ def checkpoints() -> Path:
     return _folder("MLOPS_CHECKPOINTS")
 
 
+def built() -> Path:
+    """Return the folder in which the book is built: `MLOPS_BUILD/_build`, by default `book/`'s."""
+    return _folder("MLOPS_BUILD") / "_build"
+
+
 def _folder(variable: str) -> Path:
-    return Path(os.environ.get(variable) or DEFAULTS[variable]).expanduser()
+    asked = os.environ.get(variable)
+    try:
+        return Path(asked).expanduser() if asked else DEFAULTS[variable]
+    except RuntimeError:  # nobody's home
+        raise ParameterError(
+            f"{variable}={asked!r} is not allowed: the home folder is not known; write it out"
+        ) from None
 
 
 def make_absolute() -> None:

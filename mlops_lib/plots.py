@@ -1,13 +1,15 @@
 """DataFrames and arrays → figures (seaborn).
 
-Every function returns a picture: a notebook shows it once, as the value of its cell.
+Every function returns a picture: a notebook shows it once, as the value of its cell. All draw in
+the style of `styled`, and leave matplotlib's settings as they were.
 """
 
 from __future__ import annotations
 
 import io
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +21,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
-plt.rcParams.update({"figure.dpi": 80, "figure.subplot.wspace": 0.3})
+PALETTE = "colorblind"
 COLOURS = 80  # of a picture: a third of the bytes, and no difference that one sees
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in the book's style within this context, or in the function that this decorates.
+
+    It starts from matplotlib's defaults: the user's `matplotlibrc` may ask for LaTeX, or for
+    pictures of 600 dpi.
+    """
+    with plt.style.context("default"):
+        sns.set_theme("notebook", "whitegrid", PALETTE, color_codes=False)
+        plt.rcParams.update({"figure.dpi": 80, "figure.subplot.wspace": 0.3})
+        yield
 
 
 @dataclass(frozen=True)
@@ -31,6 +45,7 @@ class Picture:
     figure: Figure
     alt: str
 
+    @styled()
     def png(self) -> bytes:
         """Return the figure as a small PNG file."""
         drawn, small = io.BytesIO(), io.BytesIO()
@@ -51,6 +66,7 @@ def picture(figure: Figure, alt: str) -> Picture:
     return Picture(figure, alt)
 
 
+@styled()
 def image_grid(images: np.ndarray, titles: Sequence[str], about: str, columns: int = 5) -> Picture:
     """Show images, uint8 (n, H, W), each below its title, all below what they are about."""
     rows = max(1, -(-len(images) // columns))
@@ -79,6 +95,7 @@ def samples(images: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Pic
     return image_grid(images[first], titles, "One image of each class")
 
 
+@styled()
 def curves(epochs: Sequence[Any], step_losses: Sequence[float]) -> Picture:
     """Show the training loss by step, and loss and accuracy on the validation split by epoch.
 
@@ -103,6 +120,7 @@ def curves(epochs: Sequence[Any], step_losses: Sequence[float]) -> Picture:
     return picture(figure, alt)
 
 
+@styled()
 def confusion(matrix: Any, names: Sequence[str]) -> Picture:
     """Show a confusion matrix (true, predicted) in per cent of each true class."""
     matrix = np.asarray(matrix)
@@ -144,6 +162,7 @@ def mistakes(
     return image_grid(images[surest], titles, "Images named wrongly")
 
 
+@styled()
 def search(rows: Sequence[dict[str, Any]]) -> Picture:
     """Show validation accuracy over C, a line for each gamma, a panel for each degree."""
     table = pd.DataFrame(rows).assign(

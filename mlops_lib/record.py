@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -237,25 +238,36 @@ def commit() -> str | None:
 
     A `+` follows it where files differ, other than those that runs and benchmarks write. It is
     read when the code is imported: a run of hours is of that code, whatever is committed later.
+    Where git can't read the checkout, as that of another user, its reason is printed once.
     """
-    commands = (
-        ("ls-files", "--", "."),
-        ("rev-parse", "--verify", "--quiet", "--short=12", "HEAD"),
-        ("status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN),
-    )
+    folders = (paths.PROJECT, *paths.PROJECT.parents)
+    if not any(os.path.exists(folder / ".git") for folder in folders):
+        return None
     try:
-        tracked, head, changes = (
-            subprocess.run(
-                ["git", "--no-optional-locks", *words],
-                cwd=paths.PROJECT, capture_output=True, text=True, timeout=10,
-            ).stdout.strip()
-            for words in commands
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
+        tracked = _git("ls-files", "--", ".")
+        head = _git("rev-parse", "--verify", "--quiet", "--short=12", "HEAD")
+        changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN)
+    except OSError:  # there is no git
+        return None
+    except subprocess.SubprocessError as error:
+        said = getattr(error, "stderr", None) or str(error)
+        print(f"records will name no commit: {' '.join(said.split())}", file=sys.stderr)
         return None
     if not head or not tracked:  # this folder lies in the repository of something else
         return None
     return head + ("+" if changes else "")
+
+
+def _git(*words: str) -> str:
+    """Return what git prints in the project's folder; raise SubprocessError where it complains."""
+    command = ["git", "--no-optional-locks", *words]
+    done = subprocess.run(
+        command, cwd=paths.PROJECT, capture_output=True, encoding="utf-8", errors="replace",
+        timeout=10,
+    )  # fmt: skip
+    if done.stderr:
+        done.check_returncode()
+    return done.stdout.strip()
 
 
 def classification(labels: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:

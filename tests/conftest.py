@@ -42,6 +42,17 @@ def small():
     return images, np.arange(60, dtype=np.int64) % 10
 
 
+@pytest.fixture
+def matplotlibrc():
+    """Set what the settings of a user may be; see that they are the same after the test."""
+    import matplotlib.pyplot as plt
+
+    theirs = {"text.usetex": True, "savefig.dpi": 600, "axes.facecolor": "red", "font.size": 30}
+    with plt.rc_context(theirs):
+        yield
+        assert {name: plt.rcParams[name] for name in theirs} == theirs
+
+
 @pytest.fixture(scope="session")
 def digits():
     """Return scikit-learn's digits for an SVM: training and test part, (rows, labels) each."""
@@ -132,6 +143,12 @@ def _build_book(project):
     command = Path(sys.executable).with_name("jupyter-book")
     _built([command, "build", "book", "-W", "-n", "--keep-going"], _without_links(_copied(project)))
     return project / "book" / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def copy_project():
+    """Return the function that copies what a book is built from into a folder."""
+    return _copied
 
 
 @pytest.fixture(scope="module")

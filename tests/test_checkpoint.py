@@ -39,10 +39,10 @@ def test_without_a_checkpoint_nothing_is_said(tmp_path, capsys):
 
 
 def test_removing_takes_what_a_kill_left_and_nothing_else(tmp_path):
-    for name in ("run.pt", ".run.pt.123", ".other.pt.123", "other.pt"):
+    for name in ("[r]un.pt", ".[r]un.pt.123", ".run.pt.123", "run.pt"):
         (tmp_path / name).touch()
-    checkpoint.remove(tmp_path / "run.pt")
-    assert files(tmp_path) == [".other.pt.123", "other.pt"]
+    checkpoint.remove(tmp_path / "[r]un.pt")
+    assert files(tmp_path) == [".run.pt.123", "run.pt"]
 
 
 def test_a_checkpoint_belongs_to_a_living_process(tmp_path, monkeypatch, capsys):
@@ -77,6 +77,30 @@ def test_where_the_disk_refuses_the_old_checkpoint_stays(tmp_path, monkeypatch, 
     assert "can't be written: No space left on device\n" in capsys.readouterr().out
     assert checkpoint.read(path) == {"number": 1}
     assert files(tmp_path) == ["run.pt"]
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_new_file_has_what_the_umask_leaves_and_a_replaced_one_its_own(
+    tmp_path, monkeypatch, refused
+):
+    def refuse(*_, **__):  # as CIFS, vfat and some containers
+        raise PermissionError(1, "Operation not permitted")
+
+    if refused:
+        for call in ("chmod", "fchmod"):
+            monkeypatch.setattr(os, call, refuse)
+    path, modes = tmp_path / "x.json", []
+    before = os.umask(0o027)
+    try:
+        for content, umask in ((b"new", 0o027), (b"replaced", 0), (b"narrowed", 0o077)):
+            os.umask(umask)
+            with checkpoint.atomic_write(path) as file:
+                file.write(content)
+            modes.append(path.stat().st_mode & 0o777)
+    finally:
+        os.umask(before)
+    assert modes == ([0o640, 0o640, 0o600] if refused else [0o640] * 3)
+    assert path.read_bytes() == content and files(tmp_path) == ["x.json"]
 
 
 def test_a_full_disk_is_said(tmp_path, capsys):

@@ -71,6 +71,30 @@ def test_a_place_that_can_not_be_written_to_is_named(mlops, smoke, smoke_in_plac
         assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_tilde_is_the_home_folder_in_every_path(
+    mlops, smoke, smoke_in_place, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for file in (paths.SUITES / "smoke.yaml", smoke[0].slot.record):
+        shutil.copy(file, tmp_path)
+    first = f"~/{smoke[0].slot.record.name}"
+    for words in (
+        ("export", "~/x.csv"),
+        ("compare", first, first, "--html=~/x.html"),
+        ("status", "~/smoke.yaml"),
+    ):
+        assert mlops(*words).exit_code == 0
+    assert (tmp_path / "x.csv").exists() and (tmp_path / "x.html").exists()
+
+
+def test_a_working_directory_that_is_gone_is_named(mlops, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    done = mlops("run", "smoke", "--dry-run")
+    assert done.exit_code == 2 and "mlops: the working directory is gone" in done.stderr
+
+
 def test_done_runs_are_repeated_where_asked_for(mlops, smoke_in_place):
     assert "0 to run" in mlops("run", "smoke", "--dry-run").output
     plan = mlops("run", "smoke", "--dry-run", "--again", "--where", "kernel=rbf").output

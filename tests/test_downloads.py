@@ -150,6 +150,8 @@ def test_a_command_that_is_missing_or_fails_is_named(tmp_path):
         downloads._run_command(["no-such-command"], tmp_path)
     with pytest.raises(DataError, match="ls --no-such-option failed"):
         downloads._run_command(["ls", "--no-such-option"], tmp_path)
+    said = downloads._run_command(["printf", "caf\\351"], tmp_path)  # in Latin-1
+    assert said == "caf\N{REPLACEMENT CHARACTER}"
 
 
 def test_a_dataset_of_ones_own_that_is_not_there_is_not_fetched(tmp_path, monkeypatch):

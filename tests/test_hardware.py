@@ -78,11 +78,20 @@ def test_the_record_says_where_it_ran():
     assert ("huge pages" in hardware.prepare("cpu").describe()["allocator"]) == kept
 
 
-@pytest.mark.parametrize(("asked", "count"), [("", 3), ("2", 2), ("8", 3), ("0", 3), ("x", 3)])
+@pytest.mark.parametrize(
+    ("asked", "count"),
+    [("", 3), ("2", 2), ("8", 3), ("0", 3), ("x", 3), ("1,2", 1), (" 2, 1", 2), ("1,x", 3)],
+)
 def test_threads_are_one_a_core_and_at_most_what_is_asked_for(monkeypatch, asked, count):
     monkeypatch.setattr(machine, "cores", lambda: [0, 1, 2])
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
     assert machine.threads() == count
+
+
+def test_a_processor_whose_name_is_not_in_utf_8_has_one_all_the_same(monkeypatch, tmp_path):
+    (tmp_path / "cpuinfo").write_bytes(b"processor : 0\nmodel name : caf\xe9\n")
+    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "cpuinfo")
+    assert machine.cpu_name() == "caf\N{REPLACEMENT CHARACTER}"
 
 
 def test_a_container_has_as_many_cores_as_it_has_time_for(monkeypatch):

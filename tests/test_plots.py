@@ -2,12 +2,15 @@ import base64
 import io
 
 import numpy as np
+import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from mlops_lib import plots
 from mlops_lib.train import Epoch
 
 NAMES = tuple("0123456789")
+pytestmark = pytest.mark.usefixtures("matplotlibrc")
 
 
 def test_a_sample_of_every_class(small):
@@ -41,7 +44,7 @@ def test_a_picture_is_small_and_says_what_it_shows(small):
     bundle, metadata = plots.samples(*small, NAMES)._repr_mimebundle_()
     image = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
     assert image.mode == "P"
-    assert image.width > 600
+    assert 600 < image.width < 1000  # not at the 600 dpi of a user's settings
     assert len(bundle["image/png"]) < 60_000  # of noise; clothes take 22,000
     assert metadata["image/png"]["alt"].startswith("One image of each class: 0; 1; 2")
 
@@ -78,3 +81,14 @@ def test_search_has_a_panel_for_each_degree_and_a_line_for_each_gamma():
     assert picture.alt == "Best: 91.00 % on validation images, C 1, degree 3, gamma scale"
     rbf = plots.search([row | {"degree": None} for row in rows])
     assert [axis.get_title() for axis in rbf.figure.axes] == [""]
+
+
+def test_settings_of_the_user_change_no_picture():
+    figures = [
+        plots.curves([Epoch(1.0, 0.9, 0.5, 1.0)], [1.5, 1.0]).figure,
+        plots.confusion([[3, 1], [0, 2]], ("a", "b")).figure,
+        plots.search([{"C": 1, "degree": None, "gamma": "scale", "val_accuracy": 0.9}]).figure,
+    ]
+    for figure in figures:
+        assert not any(text.get_usetex() for text in figure.findobj(Text))
+        assert figure.axes[0].get_facecolor() == (1, 1, 1, 1)

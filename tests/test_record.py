@@ -66,6 +66,32 @@ def test_the_commit_is_that_of_the_code(tmp_path, monkeypatch):
     assert commit() == f"{first}+"
 
 
+def test_why_git_can_not_read_a_checkout_is_said_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "PROJECT", tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path.parent))  # nothing is safe by the user's settings
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    (tmp_path / "code.py").touch()
+    subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
+    index = tmp_path / ".git" / "index"
+    index.write_bytes(b"DIRX" + index.read_bytes()[4:])
+    record.commit.cache_clear()
+    assert [record.commit(), record.commit()] == [None, None]
+    assert capsys.readouterr().err.count("index file corrupt") == 1
+    record.commit.cache_clear()
+    if os.geteuid() == 0:
+        for path in (tmp_path, tmp_path / ".git"):
+            os.chown(path, 4321, 4321)
+        assert [record.commit(), record.commit()] == [None, None]
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and f"safe.directory {tmp_path}" in said
+    monkeypatch.setenv("PATH", str(tmp_path))  # where there is no git
+    record.commit.cache_clear()
+    assert record.commit() is None
+    assert capsys.readouterr().err == ""
+    record.commit.cache_clear()
+
+
 def test_a_commit_made_meanwhile_is_not_that_of_a_run(monkeypatch):
     record.commit()
     monkeypatch.setattr(record.subprocess, "run", None)
@@ -100,7 +126,7 @@ def test_a_record_survives_writing_and_reading(finished, tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["b.json"]
 
 
-@pytest.mark.parametrize("call", ["fsync", "chmod", "replace"])
+@pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_failed_write_leaves_the_old_record(finished, tmp_path, monkeypatch, call):
     def refuse(*_):
         raise OSError("disk full")

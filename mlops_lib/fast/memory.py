@@ -51,7 +51,7 @@ def keep() -> bool:
 
 def _heap() -> tuple[int, int]:
     """Return where the heap of this process begins, and its bytes, on Linux; zeros without one."""
-    lines = MAPS.read_text().splitlines() if MAPS.exists() else []
+    lines = MAPS.read_text("utf-8", "replace").splitlines() if MAPS.exists() else []
     places = [line.split()[0] for line in lines if line.endswith("[heap]")]
     if not places:
         return 0, 0

@@ -27,6 +27,7 @@ from sphinx.util import logging
 
 from mlops_lib import paths, record
 from mlops_lib.publish import build, run_pages
+from mlops_lib.runner import kernels
 from mlops_lib.study import table_cells
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ def _use_own_kernel(folder: Path) -> None:
     os.environ["JUPYTER_PATH"] = os.pathsep.join(
         filter(None, [str(folder), os.environ.get("JUPYTER_PATH")])
     )
-    os.environ["IPYTHONDIR"] = str(folder / "ipython")
+    os.environ.update(kernels.own_settings(folder / "ipython"))
     own = folder / "kernels" / "python3"
     shutil.rmtree(own, ignore_errors=True)
     kernelspec.write_kernel_spec(own)
@@ -91,7 +92,7 @@ def _computed(env: Any) -> list[str]:
     return [
         name
         for name, path in pages.items()
-        if path.suffix == ".md" and "{code-cell}" in path.read_text(encoding="utf-8")
+        if path.suffix == ".md" and "{code-cell}" in path.read_text("utf-8", "replace")
     ]
 
 

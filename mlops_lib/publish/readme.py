@@ -143,7 +143,7 @@ def replaced(text: str, generated: str) -> str:
 
 def main() -> None:
     """Rewrite the generated block of README.md."""
-    record.write_text(replaced(README.read_text(), block()), README)
+    record.write_text(replaced(README.read_text("utf-8"), block()), README)
 
 
 if __name__ == "__main__":

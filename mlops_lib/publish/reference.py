@@ -27,7 +27,7 @@ def modules(wing: str = "") -> pd.DataFrame:
     Reads the files without importing them. Without a wing, the modules of the library itself.
     """
     rows = [
-        {"Module": file.stem, "Its one concern": _first_sentence(file.read_text())}
+        {"Module": file.stem, "Its one concern": _first_sentence(file.read_text("utf-8"))}
         for file in sorted((PROJECT / "mlops_lib" / wing).glob("*.py"))
         if file.stem not in ("__init__", "__main__")
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
 from typing import Self
@@ -39,6 +40,15 @@ def result_line(slot: Slot, made: Record) -> str:
         f"{made.template}  {slot.label} on {title(made.environment['device'])}: "
         f"test accuracy {accuracy_text(made.results)} %, {verb} in {seconds:.1f} s, {where}"
     )
+
+
+def terminal_or_log() -> Console:
+    """Return a console on standard output: with bars and colours on a terminal alone.
+
+    FORCE_COLOR, TTY_COMPATIBLE and TTY_INTERACTIVE, as CI sets them, make no terminal of a log.
+    """
+    never = None if sys.stdout and sys.stdout.isatty() else False
+    return Console(force_terminal=never, force_interactive=never)
 
 
 class RunDisplay:

@@ -74,9 +74,9 @@ def perform(
         try:
             with kernels.forked(paths.BOOK, share) as kernel, _alarm(task.timeout, late, kernel):
                 papermill.execute_notebook(
-                    source, target, parameters=task.parameters, progress_bar=False,
-                    stdout_file=_Tap(on_output), coalesce_streams=True, km=kernel,
-                    iopub_timeout=OUTPUT_SECONDS,
+                    _literal(source), _literal(target), parameters=task.parameters,
+                    progress_bar=False, stdout_file=_Tap(on_output), coalesce_streams=True,
+                    km=kernel, iopub_timeout=OUTPUT_SECONDS,
                 )  # fmt: skip
         except papermill.PapermillExecutionError as failed:
             error = f"{failed.ename}: {failed.evalue}"
@@ -86,6 +86,11 @@ def perform(
             error = f"stopped after {task.timeout:g} s (--timeout)"
         executed = target.read_text(encoding="utf-8") if target.exists() else task.notebook
         return Performed(_tidy(executed, task, error), error, time.perf_counter() - start)
+
+
+def _literal(path: Path) -> str:
+    """Return a path as papermill takes it, which fills in parameters between braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def not_performed(task: Task, error: str) -> Performed:

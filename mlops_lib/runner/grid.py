@@ -77,7 +77,7 @@ class _ThisMachine:
     """Kernels on this machine, its cores and GPUs divided among the jobs."""
 
     def __init__(self, jobs: int) -> None:
-        kernels.require_short_paths()
+        kernels.require_scratch_folder()
         self.jobs = jobs
         self.shares: queue.SimpleQueue[Share] = queue.SimpleQueue()
         for share in kernels.shares(jobs):

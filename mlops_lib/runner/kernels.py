@@ -95,9 +95,15 @@ def can_fork() -> bool:
     return fast.is_on() and "forkserver" in multiprocessing.get_all_start_methods()
 
 
-def require_short_paths() -> None:
-    """Raise ParameterError if the paths of kernels' sockets would be too long for the system."""
+def require_scratch_folder() -> None:
+    """Raise ParameterError where TMPDIR is no place for kernels' sockets or papermill's files."""
     folder, limit = tempfile.gettempdir(), MAX_SOCKET_PATH - SOCKET_NAME
+    try:
+        folder.encode()
+    except UnicodeEncodeError:  # papermill writes it into notebooks
+        raise ParameterError(
+            f"TMPDIR={folder!r} is not allowed: its name is to be in UTF-8"
+        ) from None
     if len(os.fsencode(folder)) > limit:
         raise ParameterError(
             f"TMPDIR={folder!r} is not allowed: the path of a folder for sockets has at most "
@@ -162,6 +168,11 @@ class _Manager(AsyncKernelManager):
         super().__init__(**traits)
         self.clients: list[Any] = []
 
+    async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+        """Start the kernel; an ordinary one, too, reads nothing of the user's (`own_settings`)."""
+        own = own_settings(Path(self.connection_file).with_name("ipython"))
+        await super().start_kernel(**{"env": os.environ | own} | options)
+
     def end(self) -> None:
         """Kill the kernel, if it has started."""
         process = getattr(self.provisioner, "process", None)
@@ -171,6 +182,14 @@ class _Manager(AsyncKernelManager):
     def client(self, **options: Any) -> Any:
         self.clients.append(super().client(**options))
         return self.clients[-1]
+
+
+def own_settings(folder: Path) -> dict[str, str]:
+    """Return the environment variables of a kernel that has its settings and history in a folder.
+
+    Only the notebook defines a run: no start-up files, settings or history of the user.
+    """
+    return {"IPYTHONDIR": str(folder), "PYTHONSTARTUP": ""}
 
 
 def _serve(connection_file: str, directory: str, share: Share | None) -> None:
@@ -187,15 +206,13 @@ def _serve(connection_file: str, directory: str, share: Share | None) -> None:
     from ipykernel.kernelapp import IPKernelApp
     from tqdm import tqdm
 
-    # Only the notebook defines a run: no start-up files, settings or history of the user.
-    os.environ["IPYTHONDIR"] = str(Path(connection_file).with_name("ipython"))
+    os.environ.update(own_settings(Path(connection_file).with_name("ipython")))
     end_with_runner()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     tqdm.set_lock(threading.RLock())  # its default is a semaphore that outlives a kill
     options = {
         "IPKernelApp.parent_handle": os.getppid(),
         "IPKernelApp.matplotlib": "inline",  # pyplot was imported outside a notebook
-        "IPKernelApp.exec_PYTHONSTARTUP": False,
     }
     arguments = [f"--{name}={value}" for name, value in options.items()]
     IPKernelApp.launch_instance(argv=["-f", connection_file, *arguments])
@@ -304,7 +321,10 @@ class ForkProvisioner(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Fork a kernel; `cmd`, the program that LocalProvisioner would start, is not used."""
-        self.process = _Process(self.parent.connection_file, self.directory, self.share)
+        try:
+            self.process = _Process(self.parent.connection_file, self.directory, self.share)
+        except OSError as error:  # of the server or the system: not of the run's files
+            raise RuntimeError(f"it could not be forked: {error}") from None
         self.pid = self.pgid = self.process.pid
         return self.connection_info
 

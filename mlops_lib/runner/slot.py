@@ -6,13 +6,12 @@ another suite has recorded stays there.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from mlops_lib import paths, record, tables
+from mlops_lib import checkpoint, paths, record, tables
 from mlops_lib.messages import nearest
 from mlops_lib.params import ParameterError
 from mlops_lib.record import Record
@@ -105,14 +104,19 @@ class Slot:
         return True
 
     def require_writable(self) -> None:
-        """Raise OSError, before the work, if the notebook and record could not be written."""
-        folder = self.notebook.parent
-        folder.mkdir(parents=True, exist_ok=True)
+        """Raise OSError, before the work, if the notebook and record could not be written.
+
+        A file beside them is written as they will be: created, and then replaced.
+        """
+        probe = self.notebook.with_suffix(".probe")
         try:
-            with tempfile.TemporaryFile(dir=folder) as file:
-                file.write(bytes(NOTEBOOK_BYTES))
+            for _ in range(2):
+                with checkpoint.atomic_write(probe) as file:
+                    file.write(bytes(NOTEBOOK_BYTES))
         except OSError as error:
-            raise OSError(error.errno, error.strerror, str(folder)) from None
+            raise OSError(error.errno, error.strerror, str(probe.parent)) from None
+        finally:
+            checkpoint.remove(probe)
 
 
 def find_record(path: Path) -> Path | None:

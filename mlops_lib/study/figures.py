@@ -9,10 +9,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from mlops_lib.plots import Picture, picture
+from mlops_lib.plots import PALETTE, Picture, picture, styled
 from mlops_lib.study.q1a import MEASURED, MEASURED_ON_LESS
 
-BLUE, ORANGE = sns.color_palette()[:2]
+BLUE, ORANGE = sns.color_palette(PALETTE)[:2]
 MARKS: dict[str, dict[str, Any]] = {  # how they are drawn
     "report A": {"color": BLUE, "marker": "o"},
     "report B": {"color": ORANGE, "marker": "D"},
@@ -27,6 +27,7 @@ def _mnist_first(table: pd.DataFrame) -> list[str]:
     return sorted(table["dataset"].unique(), key=lambda name: (name != "MNIST", name))
 
 
+@styled()
 def reports_and_measured(table: pd.DataFrame) -> Picture:
     """Show accuracy of report A, report B and this study for each published configuration.
 
@@ -56,6 +57,7 @@ def reports_and_measured(table: pd.DataFrame) -> Picture:
     return picture(grid.figure, alt)
 
 
+@styled()
 def speed(table: pd.DataFrame) -> Picture:
     """Show images per second of each run of Q2: columns run, device, images_per_second."""
     figure, axis = plt.subplots(figsize=(8, 0.6 + 0.4 * max(1, len(table))))
@@ -68,6 +70,7 @@ def speed(table: pd.DataFrame) -> Picture:
     return picture(figure, f"Training images per second: {'; '.join(rates) or 'none measured'}")
 
 
+@styled()
 def layers(table: pd.DataFrame) -> Picture:
     """Show how many weights of each layer can learn, and how many can't.
 
@@ -91,6 +94,7 @@ def layers(table: pd.DataFrame) -> Picture:
     return picture(grid.figure, f"Weights of convolutions that never learn: {'; '.join(shares)}")
 
 
+@styled()
 def growth(table: pd.DataFrame) -> Picture:
     """Show accuracy and seconds over the number of training images, a line for each method.
 
@@ -113,6 +117,7 @@ def growth(table: pd.DataFrame) -> Picture:
     return picture(grid.figure, "Accuracy and time of SVM and ResNet-18 by training images")
 
 
+@styled()
 def cost(table: pd.DataFrame) -> Picture:
     """Show accuracy over training time, the runs that none beats in both joined by a line.
 

@@ -1,3 +1,5 @@
+import mmap
+import os
 import platform
 import subprocess
 import sys
@@ -10,6 +12,16 @@ from mlops_lib.fast import memory
 
 def test_memory_is_kept_on_glibc():
     assert memory.keep() == ("glibc" in platform.libc_ver()[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux's maps")
+def test_a_library_in_a_folder_that_is_not_named_in_utf_8_is_no_obstacle(tmp_path):
+    library = os.fsencode(tmp_path) + b"/caf\xe9.so"
+    with open(library, "w+b") as file:
+        file.truncate(mmap.PAGESIZE)
+        with mmap.mmap(file.fileno(), 0):
+            assert b"caf\xe9" in memory.MAPS.read_bytes()
+            assert memory._heap()[1] > 0
 
 
 @pytest.mark.skipif("glibc" not in platform.libc_ver()[0], reason="of glibc's heap")

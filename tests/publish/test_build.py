@@ -16,7 +16,7 @@ import psutil
 import pytest
 import yaml
 
-from mlops_lib import paths
+from mlops_lib import checkpoint, paths
 from mlops_lib.params import ParameterError
 from mlops_lib.publish import build
 
@@ -120,14 +120,13 @@ def test_references_are_all_cited(filled):
 
 
 def test_a_build_that_fails_is_said_with_its_first_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "BOOK", tmp_path)
-    monkeypatch.setattr(build, "INDEX", tmp_path / "index.html")
-    monkeypatch.setattr(build, "LOG", tmp_path / "build.log")
+    monkeypatch.setattr(paths, "BOOK", tmp_path)
+    monkeypatch.setenv("MLOPS_BUILD", str(tmp_path))
     (tmp_path / "_toc.yml").write_text("../_toc.yml")
     with pytest.raises(build.BuildError, match=r"could not be built: .*malformed") as caught:
         build.build(lambda line: None)
     assert len(str(caught.value).splitlines()) == 1
-    assert "Traceback" in (tmp_path / "build.log").read_text()
+    assert "Traceback" in (tmp_path / "_build" / "build.log").read_text()
 
 
 def test_pages_are_executed_by_the_kernel_of_this_environment(tmp_path):
@@ -176,10 +175,60 @@ def test_what_builds_the_book_ends_with_the_report(tmp_path):
         assert os.listdir(tmp_path / str(int(number)) / "tmp") == ["x"]
 
 
+def test_a_log_in_another_encoding_and_with_colours_is_read(tmp_path, monkeypatch):
+    page, program = tmp_path / "index.html", tmp_path / "build_process.py"
+    program.write_text(
+        "import sys; sys.stdout.buffer.write(b'\\033[31mWARNING: caf\\351\\033[0m\\n'); "
+        f"open({str(page)!r}, 'w')"
+    )
+    monkeypatch.setattr(build.build_process, "__file__", str(program))
+    monkeypatch.setenv("MLOPS_BUILD", str(tmp_path))
+    said = []
+    assert build._jupyter_book(said.append, page) == []
+    assert said == ["WARNING: caf\N{REPLACEMENT CHARACTER}"]
+    assert said == (tmp_path / "_build" / "build.log").read_text().splitlines()
+
+
+def test_a_place_where_nothing_can_be_built_is_named_with_its_cure(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MLOPS_BUILD", str(tmp_path / "file"))
+    with pytest.raises(ParameterError, match=r"can't be built in \S+file/_build: .*MLOPS_BUILD"):
+        build.build(lambda line: None)
+
+
 def test_the_pdf_leaves_out_the_pages_of_single_runs():
     toc = build._without_runs((paths.BOOK / "_toc.yml").read_text())
     assert "glob" not in toc
     assert "results_q1a" in toc
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_where_a_pdf_can_not_be_written_is_said_before_the_book_is_built(
+    tmp_path, monkeypatch, refused
+):
+    def refuse(path, *_):
+        raise PermissionError(13, "Permission denied", path)
+
+    def print_nothing(say, page, *_):
+        if refused:
+            raise AssertionError("built in vain")
+        page.with_name("book.pdf").parent.mkdir(parents=True)
+
+    chromium = tmp_path / "chromium"
+    chromium.write_text('#!/bin/sh\nfor word; do case $word in --print-to-pdf=*) '
+                        'echo pdf > "${word#*=}";; esac; done\n')  # fmt: skip
+    chromium.chmod(0o755)
+    monkeypatch.setattr(build, "browser", lambda: str(chromium))
+    monkeypatch.setattr(build, "_jupyter_book", print_nothing)
+    target = tmp_path / "book.pdf"
+    target.touch(mode=0o600)
+    if refused:
+        monkeypatch.setattr(checkpoint.os, "open", refuse)
+        with pytest.raises(PermissionError, match=re.escape(str(target))):
+            build.pdf(target, print)
+    else:
+        build.pdf(target, print)
+        assert target.read_text() == "pdf\n" and target.stat().st_mode & 0o777 == 0o600
 
 
 def test_without_a_browser_a_pdf_is_refused(tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 import io
+import sys
 
 import pytest
 from rich.console import Console
@@ -32,6 +33,17 @@ def test_a_log_gets_plain_lines(printed, monkeypatch):
     assert lines[1].strip() == "epoch 1/1: 50%"
     assert lines[2].startswith("[1/1] q1a  digits, ResNet-18, Adam 0.0003, batch 16: test acc")
     assert "\x1b" not in "".join(lines)
+
+
+def test_a_log_is_no_terminal_whatever_the_environment_says(monkeypatch):
+    for variable in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.setenv(variable, "1")
+    console = display.terminal_or_log()
+    assert not console.is_terminal and not console.is_interactive
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert display.terminal_or_log().is_terminal
+    monkeypatch.setenv("TTY_COMPATIBLE", "0")
+    assert not display.terminal_or_log().is_terminal
 
 
 def test_a_log_is_not_flooded(printed):

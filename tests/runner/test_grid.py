@@ -1,5 +1,6 @@
 """The order of a grid's runs, what waits for what, and what is tried again."""
 
+import os
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -145,11 +146,14 @@ def test_a_run_that_takes_too_long_is_ended(tmp_path):
     assert good.record is not None
 
 
-def test_a_path_too_long_for_sockets_is_refused(tmp_path, monkeypatch):
+def test_a_scratch_folder_that_can_not_be_used_is_refused(tmp_path, monkeypatch):
     folder = tmp_path / ("x" * 80)
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     with pytest.raises(ParameterError, match=r"TMPDIR='.*x' is not allowed: .* at most 59 char"):
+        list(grid.execute_all(tiny_slots(tmp_path, 1)))
+    monkeypatch.setattr(tempfile, "tempdir", os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    with pytest.raises(ParameterError, match=r"TMPDIR='.*' is not allowed: .* in UTF-8"):
         list(grid.execute_all(tiny_slots(tmp_path, 1)))
 
 

@@ -83,7 +83,7 @@ def test_a_forked_kernel_has_imported_everything_and_used_nothing(kernel, tmp_pa
 def test_it_has_no_settings_or_start_up_files_of_the_user(kernel):
     manager, evaluate = kernel
     assert evaluate("get_ipython().ipython_dir") == f"{os.path.dirname(manager.ip)}/ipython"
-    assert evaluate("get_ipython().config.IPKernelApp.exec_PYTHONSTARTUP") is False
+    assert evaluate("__import__('os').environ['PYTHONSTARTUP']") == ""
 
 
 @pytest.mark.parametrize("fast", ["on", "off"])
@@ -149,6 +149,15 @@ def test_what_has_ended_is_not_signalled_by_its_number(tmp_path):
             other.kill()
 
 
+def test_a_kernel_that_can_not_be_forked_is_not_blamed_on_a_file(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise ConnectionRefusedError(111, "Connection refused")  # the server has ended
+
+    monkeypatch.setattr(kernels, "_Process", refuse)
+    (outcome,) = grid.execute_all(tiny_slots(tmp_path, 1))
+    assert "forked: [Errno 111]" in outcome.error and str(tmp_path) not in outcome.error
+
+
 def test_where_nothing_can_be_forked_the_kernel_is_an_ordinary_one(tmp_path, monkeypatch):
     monkeypatch.setattr(kernels.multiprocessing, "get_all_start_methods", lambda: ["spawn"])
     with kernels.forked(tmp_path) as manager:
@@ -156,6 +165,11 @@ def test_where_nothing_can_be_forked_the_kernel_is_an_ordinary_one(tmp_path, mon
 
 
 def test_a_switch_makes_kernels_ordinary_and_changes_no_result(tmp_path, monkeypatch):
+    startup = tmp_path / ".ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "00.py").write_text("import builtins; del builtins.print")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PYTHONSTARTUP", str(startup / "00.py"))
     (forked,) = grid.execute_all(tiny_slots(tmp_path / "forked", 1))
     monkeypatch.setenv("MLOPS_FAST", "off")
     monkeypatch.setattr(kernels, "ForkProvisioner", None)  # it must not be called

@@ -1,7 +1,8 @@
+import os
 import re
 
 import pytest
-from tiny_runs import tiny
+from tiny_runs import tiny, tiny_slots
 
 from mlops_lib import machine, record
 from mlops_lib.params import ParameterError, Q1a, Q1b
@@ -89,3 +90,17 @@ def test_suites_share_their_runs(tmp_path):
     (slot,) = find_slots("two", tiny(1), tmp_path)
     assert slot.record == first.slot.record
     assert next(grid.execute_all([slot])).skipped
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_all_that_writing_takes_is_tried_before_the_work(tmp_path, monkeypatch, call):
+    def refuse(*_):
+        raise OSError(22, "Invalid argument")
+
+    (slot,) = tiny_slots(tmp_path, 1)
+    slot.require_writable()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse)
+        with pytest.raises(OSError, match=re.escape(str(slot.notebook.parent))):
+            slot.require_writable()
+    assert not list(slot.notebook.parent.iterdir())
