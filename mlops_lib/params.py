@@ -30,9 +30,6 @@ Model = Literal["resnet18", "resnet50"]
 # Classes of `torch.optim`, in small letters:
 Optimizer = Literal["sgd", "adam"]
 
-LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+(\.[0-9_]*)?(e[-+]?[0-9]+)?", re.IGNORECASE)
-SWITCH = {"on": "on", "true": "on", "yes": "on", "off": "off", "false": "off", "no": "off"}
-
 
 class UserError(ValueError):
     """An error that the user can fix: Jupyter and the command show only its sentence."""
@@ -44,6 +41,11 @@ class UserError(ValueError):
 
 class ParameterError(UserError):
     """A parameter has a value that is not allowed; the message says which, and what is."""
+
+
+MIN_TRAIN_SIZE = 100
+LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+(\.[0-9_]*)?(e[-+]?[0-9]+)?", re.IGNORECASE)
+SWITCH = {"on": "on", "true": "on", "yes": "on", "off": "off", "false": "off", "no": "off"}
 
 
 def _number(value: Any) -> Any:
@@ -95,7 +97,7 @@ NUMBER = BeforeValidator(_number)  # behind the bounds, which the JSON Schema lo
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), NUMBER]
 Degree = Annotated[int, Field(ge=1, le=10), NUMBER]
 Seed = Annotated[int, Field(ge=0, lt=2**32), NUMBER]
-Size = Annotated[int, Field(ge=100, le=1_000_000), NUMBER]
+Size = Annotated[int, Field(ge=MIN_TRAIN_SIZE, le=1_000_000), NUMBER]
 TrainSize = Annotated[Size | None, BeforeValidator(_none)]
 
 

@@ -3,7 +3,7 @@ import re
 import pytest
 from tiny_runs import tiny
 
-from mlops_lib import machine, record
+from mlops_lib import downloads, machine, record
 from mlops_lib.params import ParameterError, Q1a, Q1b
 from mlops_lib.runner import execute, grid, slot, suite
 from mlops_lib.runner.slot import Slot, find_slots
@@ -99,6 +99,16 @@ def test_a_device_that_is_not_here_is_refused_before_anything_runs(monkeypatch):
     monkeypatch.setattr(machine, "cuda_is_present", lambda: False)
     with pytest.raises(ParameterError, match="device='cuda'"):
         slot.require_all([suite.Run("q1a", Q1a(device="cuda"))])
+
+
+def test_a_single_class_of_pictures_is_refused_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLOPS_DATA", str(tmp_path))
+    monkeypatch.setattr(downloads, "OWN_DATASETS", ["digits"])
+    (tmp_path / "digits" / "only").mkdir(parents=True)
+    (tmp_path / "digits" / ".ipynb_checkpoints").mkdir()
+    with pytest.raises(ParameterError, match=r"2 to 10 classes, .*, not 1"):
+        slot.require_all([suite.Run("q1b", Q1b(dataset="digits"))])
+    slot.require_all([suite.Run("q1b", Q1b(dataset="digits"))], here=False)
 
 
 def test_suites_share_their_runs(tmp_path):
