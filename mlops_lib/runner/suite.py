@@ -44,9 +44,12 @@ class _AsWritten(yaml.SafeLoader):
     """Leave numbers, dates and words such as `on` as text, for `params` to read: YAML 1.1 takes 016
     for 14 and 1:30 for 90."""
 
+    def text(self, node: Any) -> Any:
+        return self.construct_scalar(node)
+
 
 for kind in ("bool", "int", "float", "timestamp"):
-    _AsWritten.add_constructor(f"tag:yaml.org,2002:{kind}", yaml.SafeLoader.construct_yaml_str)
+    _AsWritten.add_constructor(f"tag:yaml.org,2002:{kind}", _AsWritten.text)
 
 
 class SuiteError(ParameterError):
