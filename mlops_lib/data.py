@@ -9,10 +9,14 @@ import numpy as np
 
 from mlops_lib import downloads, paths
 from mlops_lib.downloads import DataError, local
-from mlops_lib.params import ParameterError
+from mlops_lib.messages import MAX_REASONS
+from mlops_lib.params import MIN_TRAIN_SIZE, ParameterError
 
 # In the training part of `split`, where it is known before loading.
 TRAINING_IMAGES = dict.fromkeys(downloads.TORCHVISION_CLASS, 49_000) | {"digits": 1257}
+
+MAX_CLASSES = 10  # the networks' outputs
+ADDED_BY_SYSTEMS = ("__macosx", "thumbs.db", "desktop.ini")  # besides names that begin with a dot
 
 CLASS_NAMES = {
     "fashion_mnist": (
@@ -39,15 +43,16 @@ def load(name: str) -> tuple[np.ndarray, np.ndarray]:
     A user's own dataset is a folder of its name: with four IDX files, or with pictures in a
     subfolder for each class.
     Returns images, uint8 (N, 28, 28), and labels, int64 (N,).
-    Raises DataError if the dataset can't be fetched or a file fails verification.
+    Raises DataError if the dataset can't be fetched, a file fails verification, or the images
+    can't be told apart: they are of one class, or all of one shade.
     """
     if name == "digits":
         return _digits()
     if picture_folders(name):
-        return _read_pictures(paths.data() / name)
+        return _learnable(name, *_read_pictures(name))
     files = downloads.fetch(name)
     images, labels = zip(_read_part(*files[:2]), _read_part(*files[2:]), strict=True)
-    return np.concatenate(images), np.concatenate(labels).astype(np.int64)
+    return _learnable(name, np.concatenate(images), np.concatenate(labels).astype(np.int64))
 
 
 def split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -102,16 +107,22 @@ def require_size(name: str, train_size: int | None) -> None:
         _require_fair_size(train_size, held, len(class_names(name)))
 
 
-def _require_fair_size(train_size: int, held: int, classes: int) -> None:
-    if train_size > held:
-        raise ParameterError(
-            f"train_size={train_size} is not allowed: the training split holds {held} images"
+def require_classes(name: str) -> None:
+    """Raise DataError if a user's dataset of pictures has too few classes or too many."""
+    if (count := len(picture_folders(name))) not in (0, *range(2, MAX_CLASSES + 1)):
+        raise DataError(
+            f"{paths.data() / name} should hold 2 to {MAX_CLASSES} classes, a folder of pictures "
+            f"for each, not {count}"
         )
-    if held - classes < train_size < held:
+
+
+def _require_fair_size(train_size: int, held: int, classes: int) -> None:
+    most = held - classes
+    if train_size > held or most < train_size < held:
+        some = f" or at most {most}" if most >= MIN_TRAIN_SIZE else ""
         raise ParameterError(
-            f"train_size={train_size} is not allowed: of the {held} images of the training "
-            f"split, all (None) or at most {held - classes} can be taken, to be fair to "
-            f"{classes} classes"
+            f"train_size={train_size} is not allowed: the training split holds {held} images, of "
+            f"which all (None){some} can be taken, to be fair to {classes} classes"
         )
 
 
@@ -124,12 +135,29 @@ def picture_folders(name: str) -> list[Path]:
     """Return the folder of each class of a user's dataset of pictures; none for other datasets."""
     if name not in downloads.OWN_DATASETS or local(name):
         return []
-    return sorted(path for path in (paths.data() / name).glob("*") if path.is_dir())
+    found = (path for path in (paths.data() / name).glob("*") if path.is_dir())
+    return sorted(path for path in found if not _is_hidden(path.name))
+
+
+def _is_hidden(name: str) -> bool:
+    """Return whether a file or folder is one that systems and editors add to a user's own."""
+    return name.startswith(".") or name.lower() in ADDED_BY_SYSTEMS
+
+
+def _learnable(name: str, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a dataset; raise DataError where there is nothing to tell apart, or nothing to see."""
+    if labels.min() == labels.max():
+        raise DataError(f"dataset={name!r} should have images of two classes at least, not of one")
+    if images.min() == images.max():
+        raise DataError(
+            f"dataset={name!r} should have images that differ: each pixel of all is {images.min()}"
+        )
+    return images, labels
 
 
 def _read_idx(path: Path) -> np.ndarray:
     """Read an IDX file of unsigned bytes: two zero bytes, type 8, rank, big-endian sizes."""
-    content = path.read_bytes()
+    content = downloads.content(path)
     rank = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
     header = 4 + 4 * rank
     shape = np.frombuffer(content[4:header], ">u4").tolist() if len(content) >= header else []
@@ -160,26 +188,54 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
     return images, bunch.target.astype(np.int64)
 
 
-def _read_pictures(directory: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read pictures from a folder for each class: as grey on white, scaled to 28x28."""
-    from PIL import Image
-    from torchvision.datasets import ImageFolder
+def _read_pictures(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read pictures from a folder for each class: as grey on white, scaled to 28x28.
 
-    def grey(path: str) -> np.ndarray:
-        with Image.open(path) as file:
-            picture: Image.Image = file
-            if picture.mode.startswith(("I", "F")):
-                raise ValueError(f"{path} has more than 8 bits a pixel: convert it to 8")
-            if picture.has_transparency_data:
-                white = Image.new("RGBA", picture.size, "white")
-                picture = Image.alpha_composite(white, picture.convert("RGBA"))
-            return np.asarray(picture.convert("L").resize((28, 28)))
+    What systems and editors add is left out.
+    """
+    from torchvision.datasets.folder import make_dataset
+
+    require_classes(name)
+    directory = paths.data() / name
+
+    def is_shown(path: str) -> bool:
+        return not any(map(_is_hidden, Path(path).relative_to(directory).parts))
+
+    classes = {folder.name: label for label, folder in enumerate(picture_folders(name))}
+    try:
+        found = make_dataset(str(directory), classes, is_valid_file=is_shown)
+        images = _read_all([path for path, _ in found])
+    except (OSError, ValueError) as error:
+        raise DataError(f"{directory} should hold pictures by class: {error}") from None
+    return images, np.array([label for _, label in found], dtype=np.int64)
+
+
+def _read_all(files: list[str]) -> np.ndarray:
+    """Read pictures, uint8 (N, 28, 28); raise ValueError, which names the first bad ones."""
+    images, problems = [], []
+    for path in files:
+        try:
+            images.append(_grey(path))
+        except Exception as error:  # Pillow's decoders raise many kinds
+            problems.append(f"{path}: {error}")
+    if problems:
+        more = len(problems) - MAX_REASONS
+        raise ValueError("; ".join(problems[:MAX_REASONS]) + (f"; and {more} more" * (more > 0)))
+    return np.stack(images)
+
+
+def _grey(path: str) -> np.ndarray:
+    """Read a picture, of an animation the first, upright: uint8 (28, 28), grey on white."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        found = ImageFolder(str(directory), loader=grey)
-        images = np.stack([image for image, _ in found])
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{directory} should hold pictures by class: {error}") from None
-    if len(found.classes) > 10:
-        raise DataError(f"{directory} should hold ten classes at most, not {len(found.classes)}")
-    return images, np.array(found.targets, dtype=np.int64)
+        with Image.open(path) as file:
+            picture: Image.Image = ImageOps.exif_transpose(file)
+    except UnidentifiedImageError:
+        raise ValueError("not a picture of a kind that can be read: convert or remove it") from None
+    if picture.mode.startswith(("I", "F")):
+        raise ValueError("more than 8 bits a pixel: convert it to 8")
+    if picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture.convert("RGBA"))
+    return np.asarray(picture.convert("L").resize((28, 28)))

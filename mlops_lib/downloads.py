@@ -8,6 +8,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import itertools
+import re
 import shutil
 import subprocess
 import tarfile
@@ -54,7 +56,6 @@ DEBIAN_PACKAGE = {"fashion_mnist": "dataset-fashion-mnist"}
 TORCHVISION_CLASS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
 
 ADVICE_FETCH_AGAIN = "delete it and run 'mlops data' to fetch it again"
-ADVICE_TRUST = "if you trust the files there, run 'sha256sum *-ubyte > SHA256SUMS' beside them"
 # Added by the user and published nowhere:
 OWN_DATASETS = [name for name in get_args(Dataset) if name not in (*TORCHVISION_CLASS, "digits")]
 
@@ -88,8 +89,8 @@ def fetch(name: str, say: Say = lambda line: None) -> list[Path]:
     """
     require_known(name)
     if directory := local(name):
-        advice = ADVICE_TRUST if name in OWN_DATASETS else ADVICE_FETCH_AGAIN
-        return _verify(directory, _expected_sums(name, directory), advice)
+        advice = _advice_trust(directory) if name in OWN_DATASETS else ADVICE_FETCH_AGAIN
+        return _verify(_files(directory), _expected_sums(name, directory), advice)
     if name in OWN_DATASETS:
         raise DataError(
             f"dataset={name!r} can't be fetched, it is nowhere published: put its four IDX files, "
@@ -103,8 +104,8 @@ def fetch(name: str, say: Say = lambda line: None) -> list[Path]:
             problems.append(str(error))
             say(f"{name}: {error}")
     raise DataError(
-        f"dataset={name!r} can't be fetched: {'; '.join(problems)}. Put its four IDX files, "
-        f"unpacked, into {paths.data() / name}, or set MLOPS_DATA to a folder that holds {name}/"
+        f"dataset={name!r} can't be fetched: {'; '.join(problems)}. Put its four IDX files, packed "
+        f"or not, into {paths.data() / name}, or set MLOPS_DATA to a folder that holds {name}/"
     )
 
 
@@ -112,9 +113,31 @@ def local(name: str) -> Path | None:
     """Return the folder that already holds a dataset's files, or None."""
     as_torchvision = paths.data() / TORCHVISION_CLASS.get(name, name) / "raw"
     for directory in (paths.data() / name, as_torchvision):
-        if all((directory / file).exists() for file in FILES):
+        if all(file.exists() for file in _files(directory)):
             return directory
     return None
+
+
+def _files(directory: Path) -> list[Path]:
+    """Return the four files of a folder, as they are named there; where absent, as in `FILES`."""
+    return [_file(directory, file) for file in FILES]
+
+
+def _file(directory: Path, file: str) -> Path:
+    """Return a file under one of the names by which sites and archives know it.
+
+    In a folder of its own name, as Kaggle's archive has it, with a dot, packed by gzip.
+    """
+    names = (file, file.replace("-idx", ".idx"))
+    forms = itertools.product(("", ".gz"), ("", *names), names)
+    found = (directory / folder / f"{name}{suffix}" for suffix, folder, name in forms)
+    return next(filter(Path.is_file, found), directory / file)
+
+
+def content(path: Path) -> bytes:
+    """Return what a dataset's file holds, unpacked."""
+    packed = path.read_bytes()
+    return _unpacked(packed) if path.suffix == ".gz" else packed
 
 
 def _install(name: str, source: Callable, say: Say) -> list[Path]:
@@ -241,27 +264,42 @@ def _expected_sums(name: str, directory: Path) -> list[str]:
         return list(SHA256[name])
     path = directory / "SHA256SUMS"
     try:
-        lines = path.read_text("utf-8").splitlines()
-        sums = {file: total for total, file in (line.split() for line in lines)}
+        lines = [line.split() for line in path.read_text("utf-8").splitlines()]
+        sums = {_plain_name(file): total for total, file in lines}
         return [sums[file] for file in FILES]
     except (OSError, ValueError, KeyError):
-        raise DataError(f"{path} is absent or damaged: {ADVICE_TRUST}") from None
+        raise DataError(f"{path} is absent or damaged: {_advice_trust(directory)}") from None
 
 
-def _verify(directory: Path, sums: list[str], advice: str = ADVICE_FETCH_AGAIN) -> list[Path]:
+def _plain_name(file: str) -> str:
+    """Return by which of FILES a path that `sha256sum` has written is meant."""
+    return Path(file).name.removesuffix(".gz").replace(".idx", "-idx")
+
+
+def _advice_trust(directory: Path) -> str:
+    names = {str(path.relative_to(directory)) for path in _files(directory)}
+    patterns = sorted({re.sub(r"[\w.-]+-ubyte", "*-ubyte", name) for name in names})
+    command = f"sha256sum {' '.join(patterns)} > SHA256SUMS"
+    return f"if you trust the files there, run '{command}' in {directory}"
+
+
+def _verify(files: list[Path], sums: list[str], advice: str) -> list[Path]:
     """Return the paths of the four files after verifying each against its sum."""
-    verified = [directory / file for file in FILES]
-    for path, expected in zip(verified, sums, strict=True):
+    for path, expected in zip(files, sums, strict=True):
         try:
             found = _sha256(path)
+            if found != expected and path.suffix == ".gz":  # published sums are of what it holds
+                found = hashlib.sha256(content(path)).hexdigest()
         except OSError as error:
-            raise DataError(f"{path} can't be read: {error.strerror}") from None
+            raise DataError(f"{path} can't be read: {error.strerror or error}") from None
+        except (EOFError, zlib.error) as error:
+            raise DataError(f"{path} is damaged: {error}; {advice}") from None
         if found != expected:
             raise DataError(
                 f"{path} is damaged: {path.stat().st_size} bytes with SHA-256 {found}, "
                 f"not {expected}; {advice}"
             )
-    return verified
+    return files
 
 
 def _sha256(path: Path) -> str:

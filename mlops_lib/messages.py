@@ -87,13 +87,19 @@ def allowed(schema: dict[str, Any]) -> str:
     if "$ref" in schema:
         return "fields of its own"
     if schema.get("type") == "array":
-        return f"list of: {allowed(schema['items'])}"
+        return f"list of: {allowed(schema['items'])}{_example(schema.get('default'))}"
     if schema.get("type") in ("integer", "number"):
         return _range(schema)
     return WORDS[schema["type"]]
 
 
+def _example(default: list[Any] | None) -> str:
+    """Return how a list is written on a command line, by its default."""
+    items = [f"{item:g}" if isinstance(item, float) else str(item) for item in default or ()]
+    return f", such as {','.join(items)}" if items else ""
+
+
 def _range(schema: dict[str, Any]) -> str:
-    """Return the type of a number and its bounds."""
-    bounds = [f"{word} {schema[name]:,}" for name, word in BOUNDS.items() if name in schema]
+    """Return the type of a number and its bounds, as they may be written."""
+    bounds = [f"{word} {schema[name]:_}" for name, word in BOUNDS.items() if name in schema]
     return " ".join([schema["type"], *bounds])

@@ -7,6 +7,8 @@ so that a mistake is reported at once.
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -41,26 +43,47 @@ class ParameterError(UserError):
     """A parameter has a value that is not allowed; the message says which, and what is."""
 
 
+MIN_TRAIN_SIZE = 100
+LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+(\.[0-9_]*)?(e[-+]?[0-9]+)?", re.IGNORECASE)
+SWITCH = {"on": "on", "true": "on", "yes": "on", "off": "off", "false": "off", "no": "off"}
+
+
 def _number(value: Any) -> Any:
+    """Read text as Python reads a number; other text is left to pydantic, which refuses it."""
     if isinstance(value, bool):
         raise ValueError("Input should be a number")
+    if not isinstance(value, str) or not value.isascii():
+        return value
+    text = value.strip()
+    if LEADING_ZERO.fullmatch(text):
+        raise ValueError("Input has a leading zero, which may mean base 8: leave the zero out")
+    for read in (lambda: int(text, base=0), lambda: float(text)):
+        with contextlib.suppress(ValueError):
+            return read()
     return value
 
 
-def _digits(value: Any) -> Any:
-    """Convert text of digits to a number, as pydantic does where a range is allowed."""
-    return int(value) if isinstance(value, str) and value.isdecimal() else _number(value)
+def _whole(value: Any) -> Any:
+    """Read a number of those that are listed: pydantic compares their types, too."""
+    value = _number(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _none(value: Any) -> Any:
+    """Convert the words for None: papermill knows Python's, YAML its own, and messages say none."""
+    return None if isinstance(value, str) and value.lower() in ("none", "null") else value
 
 
 def _switch(value: Any) -> Any:
-    """Convert a boolean back to text: YAML reads `on` and `off` as true and false."""
-    return ("off", "on")[value] if isinstance(value, bool) else value
+    """Convert other words for on and off: booleans, and what YAML would read as these."""
+    return SWITCH.get(str(value).lower(), value) if isinstance(value, (bool, str)) else value
 
 
 def _listed(value: Any) -> Any:
-    """Convert one value, or text with commas (`-p C 1,10`), to a list of values."""
+    """Convert one value, or text with commas (`-p C 1,10`, `-p C "[1, 10]"`), to a list."""
     if isinstance(value, str):
-        value = [part.strip() for part in value.split(",")]
+        inner = re.fullmatch(r"\s*\[(.*)\]\s*", value, re.DOTALL)
+        value = [part.strip(" '\"") for part in (inner[1] if inner else value).split(",")]
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
@@ -74,7 +97,8 @@ NUMBER = BeforeValidator(_number)  # behind the bounds, which the JSON Schema lo
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), NUMBER]
 Degree = Annotated[int, Field(ge=1, le=10), NUMBER]
 Seed = Annotated[int, Field(ge=0, lt=2**32), NUMBER]
-TrainSize = Annotated[int, Field(ge=100, le=1_000_000), NUMBER]
+Size = Annotated[int, Field(ge=MIN_TRAIN_SIZE, le=1_000_000), NUMBER]
+TrainSize = Annotated[Size | None, BeforeValidator(_none)]
 
 
 Item = TypeVar("Item")
@@ -122,7 +146,7 @@ class Q1b(Parameters):
     C: Candidates[Positive] = (1.0, 10.0)
     degree: Candidates[Degree] = (3,)
     gamma: Candidates[Literal["scale", "auto"] | Positive] = ("scale",)
-    train_size: TrainSize | None = None
+    train_size: TrainSize = None
     seed: Seed = 0
     backend: Literal["auto", "libsvm", "intelex"] = "auto"
 
@@ -142,8 +166,8 @@ class Q1a(Parameters):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: Seed = 0
     input_size: Annotated[int, Field(ge=28, le=224), NUMBER] = 28
-    in_channels: Annotated[Literal[1, 3], BeforeValidator(_digits)] = 1
-    train_size: TrainSize | None = None
+    in_channels: Annotated[Literal[1, 3], BeforeValidator(_whole)] = 1
+    train_size: TrainSize = None
     input_pipeline: Literal["resident", "dataloader"] = "resident"
 
 

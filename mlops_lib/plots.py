@@ -109,7 +109,9 @@ def curves(epochs: Sequence[Any], step_losses: Sequence[float]) -> Picture:
     sns.lineplot(x=at_step, y=smooth, ax=left, label=f"training, mean of {window} steps")
     losses, accuracies = zip(*((e.val_loss, 100 * e.val_accuracy) for e in epochs), strict=True)
     sns.lineplot(x=ends, y=losses, ax=left, label="validation", marker="o")
-    left.set(xlabel="epoch", ylabel="cross-entropy loss", yscale="log")
+    left.set(xlabel="epoch", ylabel="cross-entropy loss")
+    if any(0 < loss < np.inf for loss in (*step_losses, *losses)):  # else there is no such scale
+        left.set(yscale="log")
     sns.lineplot(x=ends, y=accuracies, ax=right, marker="o")
     right.set(xlabel="epoch", ylabel="validation accuracy (%)")
     right.xaxis.set_major_locator(MaxNLocator(integer=True))

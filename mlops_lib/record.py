@@ -202,6 +202,7 @@ def require(parameters: Parameters, here: bool = True) -> None:
     """Raise ParameterError where a run needs what its dataset lacks or, if `here`, this machine."""
     data.require_size(getattr(parameters, "dataset", ""), getattr(parameters, "train_size", None))
     if here:
+        data.require_classes(getattr(parameters, "dataset", ""))
         fast_is_on()  # raises where MLOPS_FAST has another value
         hardware.require(getattr(parameters, "device", "cpu"))
         svm.require(getattr(parameters, "backend", "auto"))

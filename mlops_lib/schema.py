@@ -85,7 +85,7 @@ class TrainedNetwork(Scored):
     images_per_second: Amount
     """Images trained on in a second of `train_seconds`."""
     diverged: bool | None = None
-    """The loss was no longer finite, and training stopped there."""
+    """A loss, of a training step or on the validation images, was not finite: training stopped."""
     graphed: bool | None = None
     """Steps were replayed as a CUDA graph."""
     parameters_total: Count | None = None

@@ -183,7 +183,7 @@ def epochs_done(results: dict[str, Any]) -> int:
 
 
 def divergence(results: dict[str, Any]) -> str:
-    """Return in which epoch a training stopped as its loss was no longer finite; "" if in none."""
+    """Return in which epoch a training stopped as a loss was no longer finite; "" if in none."""
     return f"diverged in epoch {epochs_done(results)}" if results.get("diverged") is True else ""
 
 

@@ -57,7 +57,7 @@ class Fitted:
     cpu_seconds: float = 0.0  # of all threads, in the time that `epochs` say
     best_epoch: int = 0  # counted from 1
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
-    diverged: bool = False  # the loss was no longer finite: training stopped there
+    diverged: bool = False  # a loss was no longer finite: training stopped there
     graphed: bool = False  # steps were replayed as a CUDA graph
 
     @property
@@ -183,7 +183,7 @@ def fit(
             fitted.cpu_seconds += cpu_seconds
             fitted.step_losses += losses
             fitted.images_seen += train.images_in_epoch
-            fitted.diverged = not np.isfinite(train_loss)
+            fitted.diverged = not np.isfinite([*losses, val_loss]).all()
             fitted.graphed |= take_step.is_graphed
             print(f"epoch {number}/{epochs}: validation accuracy {val_accuracy:.2%}", flush=True)
             if val_accuracy > fitted.best_val_accuracy:

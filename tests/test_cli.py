@@ -143,7 +143,7 @@ def test_a_folder_of_pictures_is_a_dataset(mlops, tmp_path, monkeypatch):
     for name in ("black/a", "white/b", "white/c"):
         path = tmp_path / "shades" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (28, 28)).save(path)
+        Image.new("L", (28, 28), path.parent.name).save(path)
     done = mlops("data", "shades")
     assert done.output == f"shades: 3 pictures of 2 classes in {tmp_path / 'shades'}\n"
     (tmp_path / "shades" / "white" / "c.png").write_text("no picture")

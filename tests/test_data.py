@@ -1,4 +1,7 @@
 import hashlib
+import io
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from idx_files import CONTENTS, damaged, idx, tiny_mnist
 from PIL import Image
 
 from mlops_lib import data, downloads
-from mlops_lib.params import ParameterError
+from mlops_lib.params import ParameterError, Q1a
 
 
 @pytest.fixture
@@ -81,21 +84,119 @@ def test_what_is_transparent_is_white(pictures):
     assert data.load("shades")[0][:, 5, 5].tolist() == [0, 0, 255, 255, 255]
 
 
-def test_pictures_that_can_not_be_read_are_named(pictures):
-    (pictures / "black" / "d.png").write_bytes(b"no picture")
-    with pytest.raises(data.DataError, match=r"shades should hold pictures by class: .*d\.png"):
+NOISE = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+
+
+def png(mode="RGB", **options):
+    """Return a picture of noise, 40 wide and 30 high, as a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(NOISE).convert(mode).save(file, "PNG", **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("d.png", b"no picture", "not a picture of a kind that can be read"),
+        ("notes.txt", b"", "not a picture of a kind that can be read"),
+        ("d.png", png()[:1000], "truncated"),
+        ("d.png", png()[:8] + bytes(4) + png()[12:], "Truncated IHDR"),
+        ("d.png", png("I;16"), "more than 8 bits a pixel"),
+        ("d.tif", png("I;16"), "more than 8 bits a pixel"),
+    ],
+)
+def test_pictures_that_can_not_be_read_are_named(pictures, name, content, says):
+    path = pictures / "black" / name
+    path.write_bytes(content)
+    with pytest.raises(data.DataError) as caught:
         data.load("shades")
-    Image.new("I;16", (28, 28)).save(pictures / "black" / "d.png")
-    with pytest.raises(data.DataError, match=r"d\.png has more than 8 bits a pixel"):
+    assert_is_clear(caught.value, "shades should hold pictures by class:", str(path), says)
+
+
+def test_the_first_pictures_that_can_not_be_read_are_named_and_all_counted(pictures):
+    for number in range(5):
+        (pictures / "black" / f"{number}.png").write_bytes(b"")
+    with pytest.raises(data.DataError, match=r"0\.png: not.*1\.png: .*2\.png: .*; and 2 more$"):
         data.load("shades")
 
 
-def test_more_classes_than_outputs_are_refused(pictures):
+@pytest.mark.parametrize(
+    "name",
+    [
+        "black/.ipynb_checkpoints/a-checkpoint.png", ".ipynb_checkpoints/a.png", "black/._a.png",
+        "black/.DS_Store", "white/Thumbs.db", "white/desktop.ini", "__MACOSX/black/._a.png",
+        "__MACOSX/white/c.png", ".DS_Store",
+    ],
+)  # fmt: skip
+def test_what_systems_and_editors_add_is_left_out(pictures, name):
+    path = pictures / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\0\5\26\7" if path.suffix != ".png" or "._" in name else png())
+    assert data.load("shades")[1].tolist() == [0, 1, 1]
+    assert data.class_names("shades")[:2] == ("black", "white")
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "P", "LA", "1", "RGBA", "YCbCr"])
+def test_pictures_of_every_mode_are_read_in_grey(pictures, mode):
+    path = pictures / "black" / ("d.jpg" if mode in ("CMYK", "YCbCr") else "d.png")
+    Image.fromarray(NOISE).convert(mode).save(path)
+    assert 120 < data.load("shades")[0][1].mean() < 136
+
+
+def test_a_picture_is_turned_as_its_camera_was_held_and_an_animation_is_its_first(pictures):
+    half = np.zeros((40, 40, 3), np.uint8)
+    half[:20] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned by 90 degrees
+    Image.fromarray(half).save(pictures / "black" / "d.png", exif=exif)
+    later = [Image.new("RGB", (40, 40), "white")]
+    Image.fromarray(half).save(pictures / "black" / "e.gif", save_all=True, append_images=later)
+    turned, first = data.load("shades")[0][1:3]
+    assert (turned[14, 5], turned[14, 22], first[5, 14], first[22, 14]) == (0, 255, 255, 0)
+
+
+def test_as_many_classes_as_there_are_outputs_are_read(pictures):
     for number in range(9):
         (pictures / str(number)).mkdir()
-        Image.new("L", (28, 28)).save(pictures / str(number) / "a.png")
-    with pytest.raises(data.DataError, match="ten classes at most, not 11"):
+        (pictures / str(number) / "a.png").write_bytes(png())
+    for check in (data.load, data.require_classes):
+        with pytest.raises(data.DataError, match=r"2 to 10 classes, .*not 11"):
+            check("shades")
+    shutil.rmtree(pictures / "white")
+    assert len(np.unique(data.load("shades")[1])) == 10
+    (pictures / "black" / "a.png").unlink()
+    with pytest.raises(data.DataError, match=r"should hold pictures by class: .*black"):
         data.load("shades")
+
+
+@pytest.mark.parametrize("kind", ["pictures", "IDX files"])
+@pytest.mark.parametrize(
+    ("shades", "says"),
+    [([[0, 255]], "classes"), ([[7, 7], [7, 7]], "each pixel of all is 7"), ([[7], [8]], None)],
+)
+def test_images_that_can_not_be_told_apart_are_refused(pictures, kind, shades, says):
+    shutil.rmtree(pictures)
+    if kind == "pictures":
+        for label, values in enumerate(shades):
+            (pictures / str(label)).mkdir(parents=True)
+            for number, shade in enumerate(values):
+                Image.new("L", (9, 9), shade).save(pictures / str(label) / f"{number}.png")
+    else:
+        pictures.mkdir()
+        labels = np.repeat(np.arange(len(shades), dtype=np.uint8), len(shades[0]))
+        images = np.full((28, 28, len(labels)), np.ravel(shades), np.uint8).transpose(2, 0, 1)
+        contents = 2 * [idx(images), idx(labels)]
+        for file, content in zip(downloads.FILES, contents, strict=True):
+            (pictures / file).write_bytes(content)
+        sums = [hashlib.sha256(content).hexdigest() for content in contents]
+        lines = [f"{total}  {file}\n" for total, file in zip(sums, downloads.FILES, strict=True)]
+        (pictures / "SHA256SUMS").write_text("".join(lines))
+    if says is None:
+        assert set(data.load("shades")[1]) == {0, 1}
+        return
+    with pytest.raises(data.DataError) as caught:
+        data.load("shades")
+    assert_is_clear(caught.value, "shades", says)
 
 
 def test_split_is_70_10_20_stratified_and_complete():
@@ -131,6 +232,19 @@ def test_subset_is_stratified_and_within_the_training_rows():
         data.subset(train, labels, 695, seed=0)
 
 
+@pytest.mark.parametrize(("held", "offered"), [(90, [None]), (105, [None]), (120, [None, 110])])
+def test_sizes_that_a_message_offers_can_be_taken(held, offered):
+    labels = np.arange(held) % 10
+    for size in (held - 1, held + 1, 1000):
+        with pytest.raises(ParameterError) as caught:
+            data.subset(np.arange(held), labels, size, seed=0)
+        found = re.findall(r"all \((None)\)|at most (\d+)", str(caught.value))
+        assert [int(size) if size else None for _, size in found] == offered
+    for size in offered:
+        chosen = Q1a(train_size=size).train_size
+        assert len(data.subset(np.arange(held), labels, chosen, seed=0)) == (size or held)
+
+
 def test_a_class_of_one_image_is_said():
     with pytest.raises(data.DataError, match="too few"):
         data.split(np.array([0] * 99 + [1]), seed=0)
@@ -150,6 +264,7 @@ def test_features_are_rows_of_pixels_in_0_to_1(small):
     ("name", "size", "says"),
     [
         ("mnist", 60_000, "holds 49000 images"),
+        ("mnist", 60_000, r"all \(None\) or at most 48990 can"),
         ("mnist", 48_995, "at most 48990"),
         ("digits", 1250, "at most 1247"),
     ],

@@ -1,6 +1,7 @@
 import gzip
 import hashlib
 import io
+import re
 import shutil
 import subprocess
 import tarfile
@@ -161,6 +162,56 @@ def test_a_dataset_of_ones_own_that_is_not_there_is_not_fetched(tmp_path, monkey
         data.load("shades")
     with pytest.raises(DataError, match="use mnist, fashion_mnist, kmnist, shades; did you"):
         data.load("shade")
+
+
+FORMS = {
+    "Kaggle's folders": "{file}/{file}",
+    "dotted": "{dotted}",
+    "dotted, in folders": "{dotted}/{dotted}",
+    "in dotted folders": "{dotted}/{file}",
+    "packed": "{file}.gz",
+    "packed, dotted": "{dotted}.gz",
+    "packed, in folders": "{file}/{file}.gz",
+}
+
+
+def renamed(folder, form):
+    """Rename the files of a dataset, or pack them, as a site or an archive hands them out."""
+    for file in downloads.FILES:
+        content = (folder / file).read_bytes()
+        (folder / file).unlink()
+        path = folder / form.format(file=file, dotted=file.replace("-idx", ".idx"))
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_files_are_taken_under_the_names_that_sites_give_them(files, monkeypatch, form):
+    monkeypatch.setattr(downloads, "_install", None)
+    last = renamed(files, form)
+    assert data.load("mnist")[1].tolist() == [1, 2, 3, 4, 5]
+    before = last.read_bytes()
+    for content in (before[:-9], b"", gzip.compress(b"another file")):
+        last.write_bytes(content)
+        with pytest.raises(DataError) as caught:
+            data.load("mnist")
+        assert_is_clear(caught.value, str(last), "")
+
+
+@pytest.mark.parametrize("form", ["{file}", *FORMS.values()], ids=["plain", *FORMS])
+def test_the_command_by_which_files_are_trusted_works(files, monkeypatch, form):
+    monkeypatch.setattr(downloads, "OWN_DATASETS", ["mnist"])
+    monkeypatch.delitem(downloads.SHA256, "mnist")
+    last = renamed(files, form)
+    with pytest.raises(DataError, match="SHA256SUMS is absent") as caught:
+        data.load("mnist")
+    command, folder = re.search("run '(.*)' in (.*)", str(caught.value)).groups()
+    subprocess.run(command, shell=True, check=True, cwd=folder)
+    assert data.load("mnist")[1].tolist() == [1, 2, 3, 4, 5]
+    last.write_bytes(last.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"is damaged: .*; if you trust the files there, run"):
+        data.load("mnist")
 
 
 # Generated bad files

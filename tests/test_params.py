@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from bad_inputs import CODE, EXAMPLES, assert_is_clear, plain
@@ -26,13 +28,13 @@ def test_defaults_are_valid():
         ("lr", 0, "greater than 0"),
         ("lr", float("inf"), "finite"),
         ("lr", True, "number"),
-        ("batch_size", 0, "greater than or equal to 2 (integer from 2 to 100,000)"),
+        ("batch_size", 0, "greater than or equal to 2 (integer from 2 to 100_000)"),
         ("batch_size", 2.5, "integer"),
         ("epochs", -1, "greater than or equal to 1"),
         ("momentum", 1.0, "less than 1"),
         ("input_size", 27, "greater than or equal to 28"),
         ("in_channels", 2, "1 or 3"),
-        ("train_size", 1, "greater than or equal to 100 (integer from 100 to 1,000,000 or none)"),
+        ("train_size", 1, "greater than or equal to 100 (integer from 100 to 1_000_000 or none)"),
         ("seed", -1, "greater than or equal to 0"),
     ],
 )
@@ -50,16 +52,68 @@ def test_an_unknown_name_is_refused_with_the_nearest():
         Q1a(optimiser="adam")
 
 
-def test_numbers_that_yaml_reads_as_text_are_taken():
-    assert Q1a(lr="1e-3").lr == 1e-3
-    assert Q1a(batch_size="16").batch_size == 16
-    assert Q1a(in_channels="3").in_channels == 3
+@pytest.mark.parametrize(
+    ("cls", "name", "texts", "value"),
+    [
+        (Q1a, "lr", ["1e-3", ".001", "+1E-3"], 1e-3),
+        (Q1a, "batch_size", ["16", "16.0", "1.6e1", "0x10", "0b10000", "1_6", 16.0], 16),
+        (Q1a, "train_size", ["1e4", "10_000", "10000.0", 1e4], 10_000),
+        (Q1a, "train_size", ["none", "None", "null", "NULL"], None),
+        (Q1a, "in_channels", ["3", "3.0", 3.0], 3),
+        (Q1a, "seed", ["0", "0e5", 0.0], 0),
+        (Q1a, "amp", ["on", "On", "yes", "true", True], "on"),
+        (Q1a, "amp", ["off", "NO", False], "off"),
+        (Q1a, "pin_memory", ["True", "true", "yes", "on"], True),
+        (Q1b, "C", [5, "5", "[5]", "['5']"], (5.0,)),
+        (Q1b, "C", ["1,10", "1, 10", "[1, 10]", "[1.0, 10.0]", [1, "1e1"]], (1.0, 10.0)),
+        (Q1b, "gamma", ["scale,0.01", '["scale", 0.01]', ["scale", "0.01"]], ("scale", 0.01)),
+    ],
+)
+def test_text_is_read_as_it_is_meant(cls, name, texts, value):
+    for text in texts:
+        found = getattr(cls(**{name: text}), name)
+        assert (found, type(found)) == (value, type(value))
 
 
-def test_lists_to_search_take_one_value_or_text_with_commas():
-    assert Q1b(C=5).C == (5.0,)
-    assert Q1b(C="1, 10").C == (1.0, 10.0)
-    assert Q1b(gamma=["scale", "0.01"]).gamma == ("scale", 0.01)
+@pytest.mark.parametrize(
+    ("cls", "name", "text"),
+    [
+        (Q1a, "batch_size", "016"),
+        (Q1a, "seed", "08"),
+        (Q1a, "seed", "00"),
+        (Q1a, "lr", "00.10"),
+        (Q1a, "momentum", "-01"),
+        (Q1a, "train_size", "0_1000"),
+        (Q1a, "in_channels", "03"),
+        (Q1b, "C", "016,1"),
+        (Q1b, "degree", ["2", "03"]),
+        (Q1b, "gamma", "01e-3"),
+    ],
+)
+def test_a_leading_zero_is_refused_with_its_cure(cls, name, text):
+    with pytest.raises(ParameterError, match=f"{name}='0?.*leave the zero out"):
+        cls(**{name: text})
+
+
+# After `allowed: `; what only `above` or `below` precedes is a bound that is not allowed itself.
+OFFERED = re.compile(
+    r"'(\w+)'|\b(none|True|False)\b|(?:to |from |be |or |such as |\()(\d[\w.,]*\b)"
+)
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"), [(cls, name) for cls in (Q1a, Q1b) for name in cls.model_fields]
+)
+@pytest.mark.parametrize("wrong", ["x", "maybe", "-1", "016", "1e12", "mist", "cudda", True])
+def test_what_a_message_offers_is_taken_as_it_is_written(cls, name, wrong):
+    try:
+        cls(**{name: wrong})
+    except ParameterError as error:
+        message = re.sub(r"\w+=\S+ is not allowed: ", "", str(error))
+        offered = [text for match in OFFERED.findall(message) for text in match if text]
+        assert offered or name == "lr"
+        for text in offered:
+            cls(**{name: text})
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,13 @@ def test_curves_show_both_losses_and_the_accuracy():
     assert right.lines[0].get_ydata().tolist() == [50.0, 75.0]
 
 
+@pytest.mark.parametrize("loss", [np.nan, np.inf, 0.0])
+def test_curves_of_a_training_without_one_finite_loss_are_drawn(loss):
+    assert plots.curves([Epoch(loss, loss, 0.1, 1.0)], [loss] * 3).png()
+    one_step = plots.curves([Epoch(2.5, loss, 0.1, 1.0)], [2.5])
+    assert one_step.png() and one_step.figure.axes[0].get_yscale() == "log"
+
+
 def test_confusion_is_in_per_cent_of_the_true_class():
     axis = plots.confusion([[3, 1], [0, 0]], ("a", "b")).figure.axes[0]
     assert [text.get_text() for text in axis.texts] == ["75.0", "25.0", "", ""]

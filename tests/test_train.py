@@ -121,6 +121,32 @@ def test_a_loss_that_is_not_finite_ends_the_training_as_diverged():
     assert epoch["seconds"] > 0
 
 
+@pytest.mark.parametrize(
+    ("step_losses", "val_loss", "diverged"),
+    [
+        ([2.5, 2.0], np.nan, True),
+        ([2.5, 2.0], np.inf, True),
+        ([np.nan, 2.0], 2.0, True),
+        ([2.0, -np.inf], 2.0, True),
+        ([2.5, 1e30], 1e30, False),
+    ],
+)
+def test_divergence_is_judged_by_every_loss(monkeypatch, step_losses, val_loss, diverged):
+    monkeypatch.setattr(train, "epoch", lambda *_: list(step_losses))
+    monkeypatch.setattr(train, "_validate", lambda *_: (val_loss, 0.5))
+    fitted = fit(small_network(), epochs=2)
+    assert (fitted.diverged, len(fitted.epochs)) == (diverged, 1 if diverged else 2)
+    assert train.results(fitted, 0.5)["diverged"] is diverged  # as the record says it
+
+
+def test_a_single_step_after_which_the_network_overflows_has_diverged():
+    batches = source(batch_size=64)
+    deep = nn.Sequential(small_network(), nn.ReLU(), nn.Linear(10, 10))
+    fitted = train.fit(deep, batches, batches, CPU, optimizer="sgd", lr=1e30, epochs=2)
+    assert np.isfinite(fitted.step_losses).all() and not np.isfinite(fitted.epochs[0].val_loss)
+    assert fitted.diverged and len(fitted.epochs) == 1
+
+
 def test_the_best_epoch_on_validation_images_is_kept(monkeypatch):
     judged = iter([(0.3, 0.5), (0.2, 0.9), (0.1, 0.7)])
     monkeypatch.setattr(train, "_validate", lambda *_: next(judged))

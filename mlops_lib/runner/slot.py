@@ -135,7 +135,17 @@ def find_slots(name: str, runs: Iterable[Run], folder: Path | None = None) -> li
     own = folder / suite.title(name)
     found = sorted(folder.glob("*/*/*.json"), key=lambda path: (path.parents[1] == own, path))
     known = {(path.parent.name, path.stem): path.parents[1] for path in found}  # own ones last
+    runs = [_as_named(run, folder) for run in runs]
     return _told_apart([Slot(run, known.get((run.template, run.slug), own)) for run in runs])
+
+
+def _as_named(run: Run, folder: Path) -> Run:
+    """Return a run by its former name, where files of that name are there."""
+    if "e-" not in run.slug:
+        return run
+    former = replace(run, named_formerly=True)
+    has_files = former.slug != run.slug and any(folder.glob(f"*/{run.template}/{former.slug}.*"))
+    return former if has_files else run
 
 
 def _told_apart(slots: list[Slot]) -> list[Slot]:
@@ -208,7 +218,7 @@ def _text(value: Any) -> str:
         return ",".join(map(_text, value))
     if isinstance(value, bool) or value in ("True", "False"):
         return str(value).lower()
-    if value is None or value == "None":
+    if value is None or str(value).lower() in ("none", "null"):
         return "null"
     try:
         return f"{float(value):.12g}"

@@ -19,6 +19,7 @@ import json
 import math
 import os
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +40,18 @@ MAX_NODES = 100_000  # of its YAML, aliases written out
 MAX_RUNS = 100_000
 
 
+class _AsWritten(yaml.SafeLoader):
+    """Leave numbers, dates and words such as `on` as text, for `params` to read: YAML 1.1 takes 016
+    for 14 and 1:30 for 90."""
+
+    def text(self, node: Any) -> Any:
+        return self.construct_scalar(node)
+
+
+for kind in ("bool", "int", "float", "timestamp"):
+    _AsWritten.add_constructor(f"tag:yaml.org,2002:{kind}", _AsWritten.text)
+
+
 class SuiteError(ParameterError):
     """A suite can't be read, or asks for something that is not allowed."""
 
@@ -49,17 +62,21 @@ class Run:
 
     template: str
     parameters: Parameters
-    possible: bool = field(
-        default=True, compare=False
-    )  # on this machine: has it what the grid requires?
+    # On this machine: has it what the grid requires?
+    possible: bool = field(default=True, compare=False)
+    named_formerly: bool = field(default=False, compare=False)  # with 1e-05 as 1e05
 
     @cached_property
     def slug(self) -> str:
         """Return the run's file name: readable, unique, only letters, digits, dot and dash."""
         content = self.parameters.model_dump(mode="json")
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-        words = [str(content[name]) for name in SLUG_NAMES if name in content]
-        return "-".join(re.sub(r"[^a-z0-9.]", "", word) for word in [*words, digest[:8]])
+        values = [content[name] for name in SLUG_NAMES if name in content]
+        return "-".join([*map(self._word, values), digest[:8]])
+
+    def _word(self, value: Any) -> str:
+        keeps_exponent = isinstance(value, float) and not self.named_formerly
+        return re.sub(r"[^a-z0-9.-]" if keeps_exponent else r"[^a-z0-9.]", "", str(value))
 
 
 class _Strict(BaseModel):
@@ -86,12 +103,44 @@ class _File(_Strict):
 
 def title(name: str) -> str:
     """Return the name of a suite that is given by its name or by the path of its file."""
-    return Path(name).stem if name.endswith(SUFFIXES) else Path(name).name
+    path = Path(_composed(name))
+    return path.stem if path.suffix.lower() in SUFFIXES else path.name
+
+
+def _composed(name: str) -> str:
+    """Return a name with each accented letter as one character: macOS may write it as two."""
+    return unicodedata.normalize("NFC", name)
 
 
 def names(folder: Path = paths.SUITES) -> list[str]:
     """Return the names of all suites."""
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+    return sorted({title(path.name) for path in _files(folder)})
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the suites' files in a folder; none if it can't be read."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    except (OSError, ValueError):
+        return []
+
+
+def _find(name: str, folder: Path) -> Path:
+    """Return the file of a suite: of this path, or of this name in `folder`; its suffix may lack.
+
+    Raises SuiteError if there is none.
+    """
+    if name.lower().endswith(SUFFIXES) and os.path.exists(name):
+        return Path(name)
+    for place in (folder / name, Path(name)):
+        for file in _files(place.parent):
+            if _composed(place.name) in (_composed(file.name), _composed(file.stem)):
+                return file
+    known = names(folder)
+    raise SuiteError(
+        f"suite={shorten(name)} is not there: use one of {', '.join(known)}, or the path of a "
+        f"file{nearest(name, known)}"
+    )
 
 
 def read(name: str, folder: Path = paths.SUITES, anywhere: bool = False) -> list[Run]:
@@ -101,14 +150,9 @@ def read(name: str, folder: Path = paths.SUITES, anywhere: bool = False) -> list
     parameters are validated here, before anything runs.
     Raises SuiteError, which names file, grid, key and value.
     """
-    path = Path(name) if name.endswith(SUFFIXES) else folder / f"{name}.yaml"
-    if not os.path.exists(path):
-        known = names(folder)
-        raise SuiteError(
-            f"suite={shorten(name)} is not there: "
-            f"use one of {', '.join(known)}{nearest(name, known)}"
-        )
-    if not re.fullmatch(r"\w[\w .-]*", path.stem):  # the folder of its runs is named after it
+    path = _find(name, folder)
+    # The folder of its runs is named after it.
+    if not re.fullmatch(r"\w[\w .-]*", title(path.name)):
         raise SuiteError(
             f"suite={shorten(name)} is not allowed: "
             "a name should hold letters, digits, _, and after the first spaces, - and dots"
@@ -162,7 +206,7 @@ def _unknown_key(error: ValidationError) -> str | None:
 
 def _parse(text: str) -> Any:
     """Read YAML of plain values; raise YAMLError if it is anything else."""
-    loader = yaml.SafeLoader(text)
+    loader = _AsWritten(text)
     try:
         document = loader.get_single_node()
         if document and _size(document, {}) > MAX_NODES:
@@ -198,10 +242,10 @@ def _refuse_repeated(keys: list[yaml.Node]) -> None:
     seen = set()
     for key in keys:
         if isinstance(key, yaml.ScalarNode):
-            if (key.tag, key.value) in seen:
+            if key.value in seen:
                 problem = f"the key {shorten(key.value)} is there twice"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-            seen.add((key.tag, key.value))
+            seen.add(key.value)
 
 
 def _line(text: str) -> str:

@@ -24,11 +24,15 @@ def test_every_parameter_is_explained(template):
     [
         ({"enum": ["sgd", "adam"], "type": "string"}, "sgd, adam"),
         ({"const": 1, "type": "integer"}, "1"),
-        ({"type": "integer", "minimum": 2, "maximum": 100_000}, "integer from 2 to 100,000"),
+        ({"type": "integer", "minimum": 2, "maximum": 100_000}, "integer from 2 to 100_000"),
         ({"type": "number", "exclusiveMinimum": 0}, "number above 0"),
         ({"type": "number", "minimum": 0, "exclusiveMaximum": 1}, "number from 0 below 1"),
         ({"anyOf": [{"type": "boolean"}, {"type": "null"}]}, "True or False or none"),
         ({"type": "array", "items": {"type": "string"}}, "list of: text"),
+        (
+            {"type": "array", "items": {"type": "number"}, "default": [1.0, 0.5]},
+            "list of: number, such as 1,0.5",
+        ),
         ({"$ref": "#/$defs/Epoch"}, "fields of its own"),
     ],
 )

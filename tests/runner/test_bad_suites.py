@@ -103,8 +103,10 @@ MERGES = "".join(
         (grids("exclude: [{model: resnet19}]"), "model='resnet19' is not allowed"),
         (grids("fixed: {lr: 1, lr: 2}"), "the key 'lr' is there twice"),
         (grids("fixed: {lr: 1}, grid: {lr: [2]}"), "lr is both fixed and in the grid"),
-        (grids("fixed: {1: 2}"), "grids.0.fixed.1"),
-        (grids("fixed: {lr: !!timestamp x}"), "not valid YAML: a value is not of its type"),
+        (grids("fixed: {1: 2}"), "q1a has no parameter '1'"),
+        (grids("fixed: {lr: 1, 'lr': 2}"), "the key 'lr' is there twice"),
+        (grids("fixed: {lr: !!timestamp x}"), "lr='x' is not allowed"),
+        (grids("fixed: {lr: !!binary x}"), "not valid YAML: failed to decode base64"),
         (grids("fixed: {lr: !!python/object/apply:os.system [ls]}"), "not determine a constructor"),
     ],
 )  # fmt: skip
@@ -114,6 +116,50 @@ def test_suites_made_to_hurt(tmp_path, text, says):
     with at_once(), pytest.raises(suite.SuiteError) as caught:
         suite.read(str(path))
     assert_is_clear(caught.value, "s.yaml", says)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (
+            "batch_size: [016, 032, 064]",
+            "batch_size='016' is not allowed: input has a leading",
+        ),
+        ("seed: [08, 09, 010, 011]", "seed='08' is not allowed: input has a leading"),
+        ("seed: [!!int 010]", "seed='010' is not allowed: input has a leading"),
+        ("lr: [1:30]", "lr='1:30' is not allowed"),
+        ("seed: [1:30:00]", "seed='1:30:00' is not allowed"),
+        ("seed: [2026-01-01]", "seed='2026-01-01' is not allowed"),
+        ("seed: [on]", "seed='on' is not allowed"),
+        ("lr: [.inf]", "lr='.inf' is not allowed"),
+        ("model: [no]", "model='no' is not allowed"),
+    ],
+)
+def test_what_yaml_takes_for_another_value_is_refused_as_written(tmp_path, values, says):
+    path = tmp_path / "s.yaml"
+    path.write_text(grids(f"grid: {{{values}}}"))
+    with pytest.raises(suite.SuiteError) as caught:
+        suite.read(str(path))
+    assert_is_clear(caught.value, "s.yaml", says)
+
+
+@pytest.mark.parametrize(
+    ("values", "taken"),
+    [
+        ("train_size: [1e4, 10_000, 10000.0, 20000]", [10_000, 20_000]),
+        ("train_size: [null, ~, None, none]", [None]),
+        ("lr: [0.001, 1e-3, .001]", [0.001]),
+        ("batch_size: [0x10, 0b100000, 6.4e1]", [16, 32, 64]),
+        ("pin_memory: [yes, off]", [True, False]),
+        ("amp: [on, off, true, auto]", ["on", "off", "auto"]),
+        ("seed: [0, '1', 2.0]", [0, 1, 2]),
+    ],
+)
+def test_values_are_what_they_say_and_equal_ones_are_one_run(tmp_path, values, taken):
+    path = tmp_path / "s.yaml"
+    path.write_text(grids(f"grid: {{{values}}}"))
+    name = values.partition(":")[0]
+    assert [getattr(run.parameters, name) for run in suite.read(str(path))] == taken
 
 
 def test_values_to_exclude_are_compared_as_numbers(tmp_path):

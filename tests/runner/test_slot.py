@@ -4,7 +4,7 @@ import re
 import pytest
 from tiny_runs import tiny, tiny_slots
 
-from mlops_lib import machine, record
+from mlops_lib import downloads, machine, record
 from mlops_lib.params import ParameterError, Q1a, Q1b
 from mlops_lib.runner import execute, grid, slot, suite
 from mlops_lib.runner.slot import Slot, find_slots
@@ -48,6 +48,20 @@ def test_a_suite_keeps_the_dots_of_its_name(tmp_path):
         assert slot.folder == tmp_path / "quick.v2"
 
 
+@pytest.mark.parametrize("suffix", [".json", ".ipynb"])
+def test_a_run_with_its_former_name_is_found(tmp_path, suffix):
+    run = suite.Run("q1a", Q1a(lr=1e-5))
+    (new,) = find_slots("one", [run], tmp_path)
+    former = run.slug.replace("1e-05", "1e05")
+    assert (new.run.slug, new.status()) == (run.slug, "missing") and former != run.slug
+    path = tmp_path / "one" / "q1a" / f"{former}{suffix}"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    (found,) = find_slots("one", [run], tmp_path)
+    assert path in (found.record, found.notebook)
+    assert found.run == run and slot.only([found], [f"q1a/{former}"]) == [found]
+
+
 def test_conditions_choose_runs(tmp_path):
     slots = find_slots("smoke", suite.read("smoke"), tmp_path)
     assert len(slot.where(slots, [])) == 5
@@ -60,6 +74,9 @@ def test_conditions_choose_runs(tmp_path):
     for condition in ("pin_memory=false", "pin_memory=False"):
         assert len(slot.where(slots, [condition])) > 0
     assert slot.where([], ["template=q2"]) == []  # of a suite for another machine
+    all_images = find_slots("quick", [suite.Run("q1b", Q1b())], tmp_path)
+    for condition in ("train_size=null", "train_size=none", "train_size=None", "C=1,10"):
+        assert slot.where(all_images, [condition]) == all_images
 
 
 @pytest.mark.parametrize(
@@ -83,6 +100,16 @@ def test_a_device_that_is_not_here_is_refused_before_anything_runs(monkeypatch):
     monkeypatch.setattr(machine, "cuda_is_present", lambda: False)
     with pytest.raises(ParameterError, match="device='cuda'"):
         slot.require_all([suite.Run("q1a", Q1a(device="cuda"))])
+
+
+def test_a_single_class_of_pictures_is_refused_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLOPS_DATA", str(tmp_path))
+    monkeypatch.setattr(downloads, "OWN_DATASETS", ["digits"])
+    (tmp_path / "digits" / "only").mkdir(parents=True)
+    (tmp_path / "digits" / ".ipynb_checkpoints").mkdir()
+    with pytest.raises(ParameterError, match=r"2 to 10 classes, .*, not 1"):
+        slot.require_all([suite.Run("q1b", Q1b(dataset="digits"))])
+    slot.require_all([suite.Run("q1b", Q1b(dataset="digits"))], here=False)
 
 
 def test_suites_share_their_runs(tmp_path):

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from mlops_lib import machine
@@ -59,7 +61,7 @@ def test_a_run_that_one_grid_allows_here_is_possible(write, monkeypatch):
         ("descripton: x", r"s\.yaml: description is missing"),
         (
             "description: x\ngrids:\n- {template: q1a, fixd: {lr: 1}}",
-            r"s\.yaml: grid 1: fixd={'lr': 1} is not allowed: .*; did you mean 'fixed'",
+            r"s\.yaml: grid 1: fixd={'lr': '1'} is not allowed: .*; did you mean 'fixed'",
         ),
         ("- 1", r"s\.yaml: the file="),
         ("description: x", r"s\.yaml: grids is missing"),
@@ -98,6 +100,42 @@ def test_an_unknown_suite_is_refused_with_the_nearest():
         suite.read("quik")
 
 
+def test_what_the_message_offers_is_there():
+    with pytest.raises(suite.SuiteError) as caught:
+        suite.read("quik")
+    offered = re.search(r"use one of (.*), or", str(caught.value))[1].split(", ")
+    assert offered == suite.names()
+    for name in offered:
+        assert suite.read(name, anywhere=True)
+
+
+COMPOSED, DECOMPOSED = "\u00fcn\u00f6", "u\u0308no\u0308"  # ünö
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "title"),
+    [
+        ("mine.YAML", "mine.YAML", "mine"),
+        ("mine.Yml", "mine", "mine"),
+        ("params/mine.yaml", "params/mine", "mine"),
+        ("params/mine.yml", "mine", "mine"),
+        ("params/mine.YAML", "./params/mine", "mine"),
+        (f"params/{DECOMPOSED}.yaml", COMPOSED, COMPOSED),
+        (f"params/{COMPOSED}.yaml", DECOMPOSED, COMPOSED),
+        (f"{DECOMPOSED}.yaml", f"{DECOMPOSED}.yaml", COMPOSED),
+        (f"{DECOMPOSED}.yaml", f"{COMPOSED}.yaml", COMPOSED),
+    ],
+)
+def test_a_suite_is_found_by_name_or_path(tmp_path, monkeypatch, file, name, title):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params").mkdir()
+    (tmp_path / file).write_text("description: x\ngrids: [{template: q1a}]")
+    assert len(suite.read(name, folder=tmp_path / "params")) == 1
+    assert suite.title(name) == title
+    if "params" in file:
+        assert suite.names(tmp_path / "params") == [title]
+
+
 def test_every_committed_suite_is_valid():
     assert {"quick", "smoke"} <= set(suite.names())
     for name in suite.names():
@@ -108,5 +146,7 @@ def test_slugs_are_unique_safe_and_steady():
     one = suite.Run("q1a", Q1a(lr=1e-3))
     assert one.slug == suite.Run("q1a", Q1a(lr="0.001")).slug
     assert one.slug.startswith("mnist-resnet18-adam-0.001-128-auto-")
+    small = suite.Run("q1a", Q1a(lr=1e-5))
+    assert small.slug.startswith("mnist-resnet18-adam-1e-05-128-auto-")
     assert one.slug != suite.Run("q1a", Q1a(seed=1)).slug
     assert set(one.slug) <= set("abcdefghijklmnopqrstuvwxyz0123456789.-")
