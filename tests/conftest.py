@@ -23,6 +23,14 @@ PROJECT = Path(__file__).resolve().parents[1]
 COPIED = ("book", "mlops_lib", "params")  # what a book is built from
 
 
+def pytest_collection_modifyitems(items):
+    """Let one worker of pytest-xdist have all tests of a thing that takes long to make."""
+    for item in items:
+        for shared in ("filled", "smoke"):  # the book is made of the smoke runs
+            if shared in item.fixturenames:
+                item.add_marker(pytest.mark.xdist_group("smoke"))
+
+
 @pytest.fixture(autouse=True)
 def _environment():
     """Undo what a test changes in the environment; Dask's worker keepers set OMP_NUM_THREADS=1."""
