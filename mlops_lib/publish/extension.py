@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import joblib
 import nbformat
 from docutils import nodes
 from ipykernel import kernelspec
@@ -25,14 +26,16 @@ from pydantic import BaseModel
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 
-from mlops_lib import paths, record
+from mlops_lib import machine, paths, record
+from mlops_lib.params import TEMPLATES
 from mlops_lib.publish import build, run_pages
 from mlops_lib.runner import kernels
-from mlops_lib.study import table_cells
+from mlops_lib.study.table_cells import RUN_PAGES
 
 logger = logging.getLogger(__name__)
 EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*: .*", re.MULTILINE)  # as a line of a traceback
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+MAX_PROCESSES = 8
 THEME: dict[str, list[str]] = {"navbar_persistent": []}  # the sidebar has the search box
 
 
@@ -40,8 +43,9 @@ def setup(app: Any) -> dict[str, bool]:
     """Be a Sphinx extension."""
     paths.make_absolute()  # pages are executed in another folder
     _use_own_kernel(Path(app.doctreedir, "jupyter"))
+    app.connect("config-inited", lambda app, config: _work_in_parallel(app))
     app.connect("config-inited", lambda app, config: config.html_theme_options.update(THEME))
-    app.connect("config-inited", _leave_out)
+    app.connect("config-inited", _leave_out, priority=900)  # after the table of contents is read
     app.connect("env-get-outdated", lambda app, env, *_: _computed(env))
     app.connect("source-read", lambda app, name, source: _read(app.env, name, source))
     app.connect("env-updated", lambda app, env: _name_failed(env))
@@ -53,6 +57,13 @@ def setup(app: Any) -> dict[str, bool]:
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("autodoc-process-signature", lambda app, kind, name, found, *_: _signature(found))
     return {"parallel_read_safe": True}
+
+
+def _work_in_parallel(app: Any) -> None:
+    """Read and write pages in several processes, for which jupyter-book has no option."""
+    app.parallel = min(MAX_PROCESSES, len(machine.cores()))
+    if numbering := app.extensions.get("sphinx_multitoc_numbering"):
+        numbering.parallel_read_safe = True  # it works before and after pages are read
 
 
 def _use_own_kernel(folder: Path) -> None:
@@ -84,16 +95,28 @@ def _name_fatal(env: Any, error: Exception | None) -> None:
 
 
 def _computed(env: Any) -> list[str]:
-    """Return the text notebooks: the pages in Markdown that hold code cells.
+    """Return the text notebooks, pages in Markdown that hold code cells, if they may have changed.
 
-    Sphinx rebuilds only pages whose text has changed, but these depend on records too.
+    Sphinx rebuilds only pages whose text has changed, but these depend on records and code too.
     """
+    env.mlops_basis, before = _basis(), getattr(env, "mlops_basis", "")
+    if env.mlops_basis == before:
+        return []
     pages = {name: Path(env.doc2path(name)) for name in env.found_docs}
     return [
         name
         for name, path in pages.items()
         if path.suffix == ".md" and "{code-cell}" in path.read_text("utf-8", "replace")
     ]
+
+
+def _basis() -> str:
+    """Hash all that pages are computed from: records and where they lie, suites, tables, code."""
+    folders = (paths.runs(), paths.SUITES, paths.PUBLISHED, paths.PROJECT / "mlops_lib")
+    files = [path for folder in folders for path in sorted(folder.rglob("*.*")) if path.is_file()]
+    files += [*paths.BOOK.glob("*.csv"), *paths.BOOK.glob("*.json")]
+    files += map(record.template_path, TEMPLATES)
+    return joblib.hash([(str(path), path.read_bytes()) for path in files])
 
 
 def _signature(found: Any) -> tuple[str, None] | None:
@@ -103,21 +126,26 @@ def _signature(found: Any) -> tuple[str, None] | None:
 
 
 def _leave_out(app: Any, config: Any) -> None:
-    """Leave notebooks that can't be read out of the book, each with a warning."""
+    """Leave notebooks that can't be read out of the book, each with a warning; make no other.
+
+    The table of contents names no runs, and what it does not name is left out at first.
+    """
+    others = [name for name in config.exclude_patterns if not name.startswith(RUN_PAGES)]
     left_out = []
-    for path in sorted(Path(app.srcdir, table_cells.RUN_PAGES).glob("*/*/*.ipynb")):
+    for path in sorted(Path(app.srcdir, RUN_PAGES).glob("*/*/*.ipynb")):
         try:
             run_pages.validate(path)
         except run_pages.PageError as error:
             logger.warning("left out: %s", error)
             left_out.append(path.relative_to(app.srcdir).as_posix())
-    config.exclude_patterns = [*config.exclude_patterns, *left_out]
+    config.exclude_patterns = [*others, *left_out]
 
 
 def _read(env: Any, name: str, source: list[str]) -> None:
-    if name.startswith(table_cells.RUN_PAGES):
+    if name.startswith(RUN_PAGES):
         path = Path(env.doc2path(name))
         content = nbformat.reads(source[0], 4)
+        env.note_dependency(str(path.with_suffix(".json")))
         with suppress(record.RecordError):  # a failed run: its page shows how far it got
             run_pages.summarise(content, record.read(path.with_suffix(".json")), path)
         source[0] = nbformat.writes(run_pages.harmless(content, path.stem))
