@@ -30,6 +30,7 @@ from mlops_lib import machine, paths, record
 from mlops_lib.params import TEMPLATES
 from mlops_lib.publish import build, run_pages
 from mlops_lib.runner import kernels
+from mlops_lib.study import once
 from mlops_lib.study.table_cells import RUN_PAGES
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ THEME: dict[str, list[str]] = {"navbar_persistent": []}  # the sidebar has the s
 def setup(app: Any) -> dict[str, bool]:
     """Be a Sphinx extension."""
     paths.make_absolute()  # pages are executed in another folder
+    os.environ[once.FOLDER] = str(Path(app.doctreedir, "computed"))
     _use_own_kernel(Path(app.doctreedir, "jupyter"))
     app.connect("config-inited", lambda app, config: _work_in_parallel(app))
     app.connect("config-inited", lambda app, config: config.html_theme_options.update(THEME))
@@ -102,6 +104,7 @@ def _computed(env: Any) -> list[str]:
     env.mlops_basis, before = _basis(), getattr(env, "mlops_basis", "")
     if env.mlops_basis == before:
         return []
+    shutil.rmtree(os.environ[once.FOLDER], ignore_errors=True)
     pages = {name: Path(env.doc2path(name)) for name in env.found_docs}
     return [
         name
