@@ -91,8 +91,8 @@ endif
 	@touch $@
 
 .venv/bin/pip:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python 3.11 or newer is needed: try 'make PYTHON=python3.12 $(MAKECMDGOALS)'"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "Python 3.11, 3.12 or 3.13 is needed: try 'make PYTHON=python3.12 $(MAKECMDGOALS)'"; exit 1; }
 	@$(PYTHON) -m venv .venv
 	@command -v uv > /dev/null || $(BIN)/pip install -q --disable-pip-version-check uv \
 	  || echo "uv can't be had: pip takes three times as long"
