@@ -8,6 +8,7 @@ be sorted. The reference comes from docstrings.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*: .*", re.MULTILINE)  # as a line of a traceback
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 MAX_PROCESSES = 8
+# Jupyter Book's own extensions, which work before or after pages are read, but do not say so.
+UNDECLARED = ("sphinx_multitoc_numbering", "sphinx_jupyterbook_latex")
 TRAINING = ("fvcore", "torch", "torchvision")  # who reads the book alone lacks these
 THEME: dict[str, list[str]] = {"navbar_persistent": []}  # the sidebar has the search box
 
@@ -51,6 +54,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("config-inited", lambda app, config: config.html_theme_options.update(THEME))
     app.connect("config-inited", _leave_out, priority=900)  # after the table of contents is read
     app.connect("env-get-outdated", lambda app, env, *_: _computed(env))
+    app.connect("env-before-read-docs", lambda app, env, names: _spread(env, names))
     app.connect("source-read", lambda app, name, source: _read(app.env, name, source))
     app.connect("env-updated", lambda app, env: _name_failed(env))
     app.connect("build-finished", lambda app, error: _name_fatal(app.env, error))
@@ -67,8 +71,9 @@ def setup(app: Any) -> dict[str, bool]:
 def _work_in_parallel(app: Any) -> None:
     """Read and write pages in several processes, for which jupyter-book has no option."""
     app.parallel = min(MAX_PROCESSES, len(machine.cores()))
-    if numbering := app.extensions.get("sphinx_multitoc_numbering"):
-        numbering.parallel_read_safe = True  # it works before and after pages are read
+    for name in UNDECLARED:
+        if name in app.extensions:
+            app.extensions[name].parallel_read_safe = True
 
 
 def _use_own_kernel(folder: Path) -> None:
@@ -109,11 +114,25 @@ def _computed(env: Any) -> list[str]:
     if env.mlops_basis == before:
         return []
     shutil.rmtree(os.environ[once.FOLDER], ignore_errors=True)
-    pages = {name: Path(env.doc2path(name)) for name in env.found_docs}
-    return [
+    return [name for name in env.found_docs if _is_computed(env, name)]
+
+
+def _is_computed(env: Any, name: str) -> bool:
+    path = Path(env.doc2path(name))
+    return path.suffix == ".md" and "{code-cell}" in path.read_text("utf-8", "replace")
+
+
+def _spread(env: Any, names: list[str]) -> None:
+    """Spread the pages that take long among the others: each process reads some neighbours."""
+    computed = [name for name in names if _is_computed(env, name)]
+    others = [name for name in names if name not in computed]
+    if not computed:
+        return
+    each = math.ceil(len(others) / len(computed))
+    names[:] = [
         name
-        for name, path in pages.items()
-        if path.suffix == ".md" and "{code-cell}" in path.read_text("utf-8", "replace")
+        for number, page in enumerate(computed)
+        for name in (page, *others[number * each : (number + 1) * each])
     ]
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from mlops_lib import data, flops, paths, plots, record, tables
-from mlops_lib.plots import Picture
+from mlops_lib import data, flops, paths, record, tables
 from mlops_lib.study import selection
 from mlops_lib.study.selection import select
 from mlops_lib.study.table_cells import NOT_YET
+
+if TYPE_CHECKING:
+    from mlops_lib.plots import Picture
 
 
 def dead_weights() -> pd.DataFrame:
@@ -172,4 +174,6 @@ def hardest(runs: pd.DataFrame, dataset: str, count: int = 20) -> Picture | Mark
     shown = data.split(labels, 0)[2][rows][:count]
     names = data.class_names(dataset)
     titles = [names[label] for label in labels[shown]]
+    from mlops_lib import plots  # takes two seconds
+
     return plots.image_grid(images[shown], titles, f"The first {len(shown)} of {about}")
