@@ -18,7 +18,8 @@ LOCK = pyproject.toml --universal --python-version 3.11 --generate-hashes --no-a
 
 help:
 	@echo "make report   environment, data, the suite '$(SUITE)', the book"
-	@echo "make install  the environment alone, in .venv"
+	@echo "make install  the environment alone, in .venv; TORCH=cpu: without what a GPU needs"
+	@echo "make book     the book of the recorded runs, without training"
 	@echo "make lab      environment, JupyterLab with the templates; LAB=--no-browser: its options"
 	@echo "make pdf      the book as book/_build/book.pdf (needs Chromium)"
 	@echo "make test     environment, all tests"
@@ -35,6 +36,10 @@ report: .venv/ready
 	  $(BIN)/mlops report --suite $(SUITE) && exit $$failed
 
 install: .venv/ready
+
+# With the environment of the book alone, unless there is the whole.
+book: $(if $(wildcard .venv/ready),,.venv/book)
+	@$(BIN)/mlops report
 
 lab: .venv/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" \
@@ -86,8 +91,8 @@ endif
 	@touch $@
 
 .venv/bin/pip:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Python 3.11 or newer is needed: try 'make PYTHON=python3.12 $(MAKECMDGOALS)'"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "Python 3.11, 3.12 or 3.13 is needed: try 'make PYTHON=python3.12 $(MAKECMDGOALS)'"; exit 1; }
 	@$(PYTHON) -m venv .venv
 	@command -v uv > /dev/null || $(BIN)/pip install -q --disable-pip-version-check uv \
 	  || echo "uv can't be had: pip takes three times as long"

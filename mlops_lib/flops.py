@@ -10,11 +10,10 @@ layer itself.
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
-from torch import nn
-
-with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of torch.jit
-    from fvcore.nn import FlopCountAnalysis
+if TYPE_CHECKING:
+    from torch import nn
 
 TRAINING_PASSES = 3
 FLOPS_PER_MULTIPLY_ADD = 2  # how a matrix product's peak is counted
@@ -25,6 +24,8 @@ def count(network: nn.Module, in_channels: int, input_size: int) -> int:
     training = network.training
     image = next(network.parameters()).new_zeros(1, in_channels, input_size, input_size)
     with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of torch.jit
+        from fvcore.nn import FlopCountAnalysis
+
         analysis = FlopCountAnalysis(network.eval(), image)
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         total = int(analysis.total())

@@ -11,11 +11,15 @@ import pytest
 
 from mlops_lib import machine
 
-os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # where `tmp_path` stays
-SCRATCH = tempfile.TemporaryDirectory(prefix="mlops-tests-", ignore_cleanup_errors=True)
+# Where `tmp_path` stays, also for workers of pytest-xdist.
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+SCRATCH = tempfile.TemporaryDirectory(
+    prefix="mlops-tests-", dir=os.environ["PYTEST_DEBUG_TEMPROOT"], ignore_cleanup_errors=True
+)
 # For what tests and the processes that they kill leave behind, and for the runner's lock of a q2
 # run: else tests wait for that of a user.
 os.environ["TMPDIR"] = tempfile.tempdir = SCRATCH.name
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # tests side by side need each other's cores
 os.environ["MLOPS_CHECKPOINTS"] = f"{SCRATCH.name}/checkpoints"
 if not machine.cuda_is_present():
     os.environ["TRITON_INTERPRET"] = "1"  # read once, when anything imports Triton

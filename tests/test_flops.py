@@ -1,9 +1,10 @@
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mlops_lib import flops, resnet
+from mlops_lib import flops, paths, resnet
 
 
 def test_a_multiply_add_counts_as_one():
@@ -32,6 +33,18 @@ def test_counts_are_fvcores_and_half_of_torchs(model, channels, size, billions):
     with FlopCounterMode(display=False) as torchs:
         network(image)
     assert counted == pytest.approx(torchs.get_total_flops() / 2, rel=0.01)
+
+
+def test_the_book_has_the_sizes_of_the_networks():
+    found = pd.read_csv(paths.BOOK / "networks.csv")
+    for row in found.to_dict("records"):
+        channels, pixels = row["channels"], row["pixels"]
+        network = resnet.build(row["model"], channels, input_size=pixels)
+        counted = flops.size(network, channels, pixels)
+        dead = sum(resnet.remove_dead_taps(network, channels, pixels).values())
+        assert row["weights"] == counted["parameters_total"]
+        assert row["multiply_adds"] == counted["flops"]
+        assert row["dead_weights"] == dead
 
 
 def test_counting_leaves_the_network_as_it_was():

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-import yaml
 
 from mlops_lib import paths
 from mlops_lib.checkpoint import atomic_write
@@ -55,10 +54,9 @@ def pdf(target: Path, say: Callable[[str], None]) -> list[str]:
         raise ParameterError(f"no browser to print with is installed: use {' or '.join(BROWSERS)}")
     say("building the book as one page, then printing it …")
     with atomic_write(target) as file, tempfile.TemporaryDirectory(prefix="mlops-") as folder:
-        contents, printed = Path(folder, "_toc.yml"), Path(folder, "book.pdf")
-        contents.write_text(_without_runs((paths.BOOK / "_toc.yml").read_text("utf-8")), "utf-8")
+        printed = Path(folder, "book.pdf")
         page = Path(folder, "_build", "singlehtml", "index.html")
-        one_page = ("--builder", "singlehtml", "--toc", contents, "--path-output", folder)
+        one_page = ("--builder", "singlehtml", "--path-output", folder)
         failed = _jupyter_book(say, page, *one_page)
         options = ["--headless", "--no-sandbox", "--no-pdf-header-footer", "--disable-gpu"]
         # Scripts make tables and menus of the page first.
@@ -75,15 +73,6 @@ def pdf(target: Path, say: Callable[[str], None]) -> list[str]:
 def browser() -> str | None:
     """Return the path of a Chromium; None if there is none."""
     return next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
-def _without_runs(contents: str) -> str:
-    """Return a table of contents, YAML, without the pages that a pattern names."""
-    toc = yaml.safe_load(contents)
-    for chapter in toc["chapters"]:
-        if any("glob" in section for section in chapter.get("sections", ())):
-            del chapter["sections"]
-    return yaml.safe_dump(toc)
 
 
 def _jupyter_book(say: Callable[[str], None], page: Path, *options: str | Path) -> list[str]:

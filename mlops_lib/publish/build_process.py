@@ -43,7 +43,7 @@ def _end_with_report(scratch: str) -> None:
     """Wait until `mlops report` ends, then end the kernels and this process."""
     import psutil
 
-    sys.stdin.read()
+    os.read(0, 1)  # not `sys.stdin`: Sphinx forks, and its lock would stay locked there
     for kernel in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             kernel.kill()

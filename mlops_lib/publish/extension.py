@@ -8,14 +8,17 @@ be sorted. The reference comes from docstrings.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
 from contextlib import suppress
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import joblib
 import nbformat
 from docutils import nodes
 from ipykernel import kernelspec
@@ -25,24 +28,33 @@ from pydantic import BaseModel
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 
-from mlops_lib import paths, record
+from mlops_lib import machine, paths, record
+from mlops_lib.params import TEMPLATES
 from mlops_lib.publish import build, run_pages
 from mlops_lib.runner import kernels
-from mlops_lib.study import table_cells
+from mlops_lib.study import once
+from mlops_lib.study.table_cells import RUN_PAGES
 
 logger = logging.getLogger(__name__)
 EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*: .*", re.MULTILINE)  # as a line of a traceback
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+MAX_PROCESSES = 8
+# Jupyter Book's own extensions, which work before or after pages are read, but do not say so.
+UNDECLARED = ("sphinx_multitoc_numbering", "sphinx_jupyterbook_latex")
+TRAINING = ("fvcore", "torch", "torchvision")  # who reads the book alone lacks these
 THEME: dict[str, list[str]] = {"navbar_persistent": []}  # the sidebar has the search box
 
 
 def setup(app: Any) -> dict[str, bool]:
     """Be a Sphinx extension."""
     paths.make_absolute()  # pages are executed in another folder
+    os.environ[once.FOLDER] = str(Path(app.doctreedir, "computed"))
     _use_own_kernel(Path(app.doctreedir, "jupyter"))
+    app.connect("config-inited", lambda app, config: _work_in_parallel(app))
     app.connect("config-inited", lambda app, config: config.html_theme_options.update(THEME))
-    app.connect("config-inited", _leave_out)
+    app.connect("config-inited", _leave_out, priority=900)  # after the table of contents is read
     app.connect("env-get-outdated", lambda app, env, *_: _computed(env))
+    app.connect("env-before-read-docs", lambda app, env, names: _spread(env, names))
     app.connect("source-read", lambda app, name, source: _read(app.env, name, source))
     app.connect("env-updated", lambda app, env: _name_failed(env))
     app.connect("build-finished", lambda app, error: _name_fatal(app.env, error))
@@ -51,8 +63,17 @@ def setup(app: Any) -> dict[str, bool]:
     app.add_enumerable_node(CaptionedTable, "table", html=(_visit_figure, _depart_figure))
     app.add_transform(NumberTables)
     app.setup_extension("sphinx.ext.autodoc")
+    app.config.autodoc_mock_imports = [name for name in TRAINING if find_spec(name) is None]
     app.connect("autodoc-process-signature", lambda app, kind, name, found, *_: _signature(found))
     return {"parallel_read_safe": True}
+
+
+def _work_in_parallel(app: Any) -> None:
+    """Read and write pages in several processes, for which jupyter-book has no option."""
+    app.parallel = min(MAX_PROCESSES, len(machine.cores()))
+    for name in UNDECLARED:
+        if name in app.extensions:
+            app.extensions[name].parallel_read_safe = True
 
 
 def _use_own_kernel(folder: Path) -> None:
@@ -74,6 +95,7 @@ def _name_failed(env: Any) -> None:
     for page in sorted(env.found_docs):
         done = NbMetadataCollector.get_exec_data(env, page) or {}
         if lines := EXCEPTION.findall(ANSI.sub("", done.get("traceback") or "")):
+            env.mlops_basis = ""  # it is computed again at the next build
             logger.warning("%s%s: %s", build.FAILED, page, lines[-1].strip())
 
 
@@ -84,16 +106,43 @@ def _name_fatal(env: Any, error: Exception | None) -> None:
 
 
 def _computed(env: Any) -> list[str]:
-    """Return the text notebooks: the pages in Markdown that hold code cells.
+    """Return the text notebooks, pages in Markdown that hold code cells, if they may have changed.
 
-    Sphinx rebuilds only pages whose text has changed, but these depend on records too.
+    Sphinx rebuilds only pages whose text has changed, but these depend on records and code too.
     """
-    pages = {name: Path(env.doc2path(name)) for name in env.found_docs}
-    return [
+    env.mlops_basis, before = _basis(), getattr(env, "mlops_basis", "")
+    if env.mlops_basis == before:
+        return []
+    shutil.rmtree(os.environ[once.FOLDER], ignore_errors=True)
+    return [name for name in env.found_docs if _is_computed(env, name)]
+
+
+def _is_computed(env: Any, name: str) -> bool:
+    path = Path(env.doc2path(name))
+    return path.suffix == ".md" and "{code-cell}" in path.read_text("utf-8", "replace")
+
+
+def _spread(env: Any, names: list[str]) -> None:
+    """Spread the pages that take long among the others: each process reads some neighbours."""
+    computed = [name for name in names if _is_computed(env, name)]
+    others = [name for name in names if name not in computed]
+    if not computed:
+        return
+    each = math.ceil(len(others) / len(computed))
+    names[:] = [
         name
-        for name, path in pages.items()
-        if path.suffix == ".md" and "{code-cell}" in path.read_text("utf-8", "replace")
+        for number, page in enumerate(computed)
+        for name in (page, *others[number * each : (number + 1) * each])
     ]
+
+
+def _basis() -> str:
+    """Hash all that pages are computed from: records and where they lie, suites, tables, code."""
+    folders = (paths.runs(), paths.SUITES, paths.PUBLISHED, paths.PROJECT / "mlops_lib")
+    files = [path for folder in folders for path in sorted(folder.rglob("*.*")) if path.is_file()]
+    files += [*paths.BOOK.glob("*.csv"), *paths.BOOK.glob("*.json")]
+    files += map(record.template_path, TEMPLATES)
+    return joblib.hash([(str(path), path.read_bytes()) for path in files])
 
 
 def _signature(found: Any) -> tuple[str, None] | None:
@@ -103,21 +152,26 @@ def _signature(found: Any) -> tuple[str, None] | None:
 
 
 def _leave_out(app: Any, config: Any) -> None:
-    """Leave notebooks that can't be read out of the book, each with a warning."""
+    """Leave notebooks that can't be read out of the book, each with a warning; make no other.
+
+    The table of contents names no runs, and what it does not name is left out at first.
+    """
+    others = [name for name in config.exclude_patterns if not name.startswith(RUN_PAGES)]
     left_out = []
-    for path in sorted(Path(app.srcdir, table_cells.RUN_PAGES).glob("*/*/*.ipynb")):
+    for path in sorted(Path(app.srcdir, RUN_PAGES).glob("*/*/*.ipynb")):
         try:
             run_pages.validate(path)
         except run_pages.PageError as error:
             logger.warning("left out: %s", error)
             left_out.append(path.relative_to(app.srcdir).as_posix())
-    config.exclude_patterns = [*config.exclude_patterns, *left_out]
+    config.exclude_patterns = [*others, *left_out]
 
 
 def _read(env: Any, name: str, source: list[str]) -> None:
-    if name.startswith(table_cells.RUN_PAGES):
+    if name.startswith(RUN_PAGES):
         path = Path(env.doc2path(name))
         content = nbformat.reads(source[0], 4)
+        env.note_dependency(str(path.with_suffix(".json")))
         with suppress(record.RecordError):  # a failed run: its page shows how far it got
             run_pages.summarise(content, record.read(path.with_suffix(".json")), path)
         source[0] = nbformat.writes(run_pages.harmless(content, path.stem))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from IPython.display import HTML, Markdown
 
-from mlops_lib.plots import Picture
 from mlops_lib.study.table_cells import NOT_YET, RUN_PAGES
+
+if TYPE_CHECKING:  # its library takes two seconds
+    from mlops_lib.plots import Picture
 
 LINK = re.compile(rf"\[([^\]]+)\]\(({RUN_PAGES}[^()]+)\)")
 NUMBER = re.compile("<td>(?=[^A-Za-z<]+</td>)")  # a cell without words

@@ -16,6 +16,7 @@ from mlops_lib.messages import allowed
 from mlops_lib.params import TEMPLATES
 from mlops_lib.paths import PROJECT
 from mlops_lib.record import Record, template_path
+from mlops_lib.runner.execute import literal
 from mlops_lib.schema import RESULTS, Machine
 
 WINGS = ("", "fast", "runner", "study", "publish")  # of mlops_lib; the first is the library itself
@@ -51,7 +52,7 @@ def parameters(template: str) -> pd.DataFrame:
             "Allowed": allowed(properties[cell["name"]]),
             "Meaning": cell["help"],
         }
-        for cell in inspect_notebook(str(template_path(template))).values()
+        for cell in inspect_notebook(literal(template_path(template))).values()
     ]
     return pd.DataFrame(rows).set_index("Parameter")
 

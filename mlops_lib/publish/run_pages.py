@@ -24,6 +24,7 @@ from mlops_lib import checkpoint, record, tables
 from mlops_lib.runner import repeat
 
 METADATA = {
+    "orphan": True,  # in no table of contents: the sidebar would have hundreds of links
     "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},
 }

@@ -74,7 +74,7 @@ def perform(
         try:
             with kernels.forked(paths.BOOK, share) as kernel, _alarm(task.timeout, late, kernel):
                 papermill.execute_notebook(
-                    _literal(source), _literal(target), parameters=task.parameters,
+                    literal(source), literal(target), parameters=task.parameters,
                     progress_bar=False, stdout_file=_Tap(on_output), coalesce_streams=True,
                     km=kernel, iopub_timeout=OUTPUT_SECONDS,
                 )  # fmt: skip
@@ -88,7 +88,7 @@ def perform(
         return Performed(_tidy(executed, task, error), error, time.perf_counter() - start)
 
 
-def _literal(path: Path) -> str:
+def literal(path: Path) -> str:
     """Return a path as papermill takes it, which fills in parameters between braces."""
     return str(path).replace("{", "{{").replace("}", "}}")
 

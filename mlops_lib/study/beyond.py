@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from mlops_lib import data, flops, plots, record, resnet, tables
-from mlops_lib.plots import Picture
+from mlops_lib import data, flops, paths, record, tables
 from mlops_lib.study import selection
-from mlops_lib.study.protocol import MODELS
 from mlops_lib.study.selection import select
 from mlops_lib.study.table_cells import NOT_YET
+
+if TYPE_CHECKING:
+    from mlops_lib.plots import Picture
 
 
 def dead_weights() -> pd.DataFrame:
     """Return how many weights of each convolution can never learn at 28x28.
 
-    Columns model, layer, weights, dead; layers in the order of the forward pass.
+    Columns model, layer, weights, dead; layers in the order of the forward pass. They are read
+    from a table, which a test counts again: the book is built without PyTorch, too.
     """
-    rows = []
-    for model in MODELS:
-        network = resnet.build(model)
-        sizes = {name: weight.numel() for name, weight in network.named_parameters()}
-        dead = resnet.remove_dead_taps(network, 1, 28)
-        for name, size in sizes.items():
-            layer = name.removesuffix(".weight")
-            if "conv" in layer or "downsample.0" in layer:
-                row = {"layer": layer, "weights": size, "dead": dead.get(layer, 0)}
-                rows.append({"model": tables.title(model)} | row)
-    return pd.DataFrame(rows)
+    return pd.read_csv(paths.BOOK / "dead_weights.csv")
 
 
 def growth(runs: pd.DataFrame) -> pd.DataFrame:
@@ -182,4 +174,6 @@ def hardest(runs: pd.DataFrame, dataset: str, count: int = 20) -> Picture | Mark
     shown = data.split(labels, 0)[2][rows][:count]
     names = data.class_names(dataset)
     titles = [names[label] for label in labels[shown]]
+    from mlops_lib import plots  # takes two seconds
+
     return plots.image_grid(images[shown], titles, f"The first {len(shown)} of {about}")

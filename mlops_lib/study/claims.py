@@ -34,6 +34,7 @@ from mlops_lib.study.checks_speed import (
     larger_gain_more,
     svm_time,
 )
+from mlops_lib.study.once import once
 from mlops_lib.study.protocol import SOURCES
 
 
@@ -141,6 +142,7 @@ CLAIMS = (
 )
 
 
+@once
 def judge(runs: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each claim and source: id, claim, source, verdict, says, brief, p_holm.
 
@@ -176,6 +178,7 @@ def _checked(source: sources.Source) -> list[Evidence]:
     return [claim.check(source) for claim in CLAIMS]
 
 
+@once
 def by_repetition(runs: pd.DataFrame) -> pd.DataFrame:
     """Judge the claims about the accuracies of Q1(a) by each time that all of it was run.
 

@@ -11,6 +11,7 @@ from IPython.display import Markdown
 from mlops_lib import stats, tables
 from mlops_lib.params import Q1a
 from mlops_lib.study import pairs, selection, sources
+from mlops_lib.study.once import once
 from mlops_lib.study.protocol import PAIR_KEYS
 from mlops_lib.study.selection import select
 from mlops_lib.study.table_cells import NOT_YET
@@ -55,6 +56,7 @@ def spread(runs: pd.DataFrame) -> Markdown:
     )
 
 
+@once
 def repeated_pairs(runs: pd.DataFrame) -> pd.DataFrame:
     """Return how far apart the two sides of the claims' pairs are, each time both were run.
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mlops_lib import tables
+from mlops_lib.study.once import once
 from mlops_lib.study.protocol import (
     CONFIGURATION,
     KERNELS,
@@ -30,6 +31,7 @@ from mlops_lib.study.protocol import (
 TAKEN_FOR = ("in_tables", "in_verdicts", "in_times")
 
 
+@once
 def choose(runs: pd.DataFrame) -> pd.DataFrame:
     """Return all runs in the reports' order, with three columns of what each is taken for, bool.
 

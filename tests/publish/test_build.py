@@ -196,12 +196,6 @@ def test_a_place_where_nothing_can_be_built_is_named_with_its_cure(tmp_path, mon
         build.build(lambda line: None)
 
 
-def test_the_pdf_leaves_out_the_pages_of_single_runs():
-    toc = build._without_runs((paths.BOOK / "_toc.yml").read_text())
-    assert "glob" not in toc
-    assert "results_q1a" in toc
-
-
 @pytest.mark.parametrize("refused", [False, True])
 def test_where_a_pdf_can_not_be_written_is_said_before_the_book_is_built(
     tmp_path, monkeypatch, refused

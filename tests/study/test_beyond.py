@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mlops_lib import data, record, tables
+from mlops_lib import data, record, resnet, tables
 from mlops_lib.study import beyond, figures
 from mlops_lib.study.table_cells import NOT_YET
 
@@ -12,8 +12,22 @@ def runs(smoke):
     return tables.all_runs(smoke[0].slot.folder.parent).assign(train_images=49_000, alone=True)
 
 
+def counted(model):
+    """Return a row for each convolution of a network, counted from its weights."""
+    network = resnet.build(model)
+    sizes = {name: weight.numel() for name, weight in network.named_parameters()}
+    dead = resnet.remove_dead_taps(network, 1, 28)
+    layers = {name.removesuffix(".weight"): size for name, size in sizes.items()}
+    return [
+        {"model": tables.title(model), "layer": layer, "weights": size, "dead": dead.get(layer, 0)}
+        for layer, size in layers.items()
+        if "conv" in layer or "downsample.0" in layer
+    ]
+
+
 def test_dead_weights_by_layer():
     layers = beyond.dead_weights()
+    assert layers.to_dict("records") == [*counted("resnet18"), *counted("resnet50")]
     sums = layers.groupby("model")["dead"].sum()
     assert sums.to_dict() == {"ResNet-18": 6_946_816, "ResNet-50": 5_505_024}
     # The last convolution of ResNet-18 works on one pixel: 8 of its 9 taps see padding alone.
