@@ -11,10 +11,12 @@ SHELL := /bin/bash -o pipefail
 # uv installs in a fraction of pip's time, and keeps what it has fetched for the next environment.
 UV = $(shell command -v uv || echo $(BIN)/uv)
 TORCH ?=
+# Tests that share what takes long to make are one group.
+SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist loadgroup
 LOCK = pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate \
   --custom-compile-command 'make lock'
 
-.PHONY: help install report lab pdf test lint stripped bench readme lock clean
+.PHONY: help install report book lab pdf test test-quick lint stripped bench readme lock clean
 
 help:
 	@echo "make report   environment, data, the suite '$(SUITE)', the book"
@@ -23,6 +25,7 @@ help:
 	@echo "make lab      environment, JupyterLab with the templates; LAB=--no-browser: its options"
 	@echo "make pdf      the book as book/_build/book.pdf (needs Chromium)"
 	@echo "make test     environment, all tests"
+	@echo "make test-quick  the tests of the library and the study, about a minute"
 	@echo "make lint     static checks"
 	@echo "make bench    ratios to plain loops, measured on this machine (an hour); ONLY=SVM: some"
 	@echo "make readme   the results in README.md, from the committed records"
@@ -49,7 +52,11 @@ pdf: .venv/ready
 	@$(BIN)/mlops report --pdf book/_build/book.pdf
 
 test: .venv/ready
-	$(BIN)/pytest
+	$(BIN)/pytest $(SIDE_BY_SIDE)
+
+test-quick: .venv/ready
+	$(BIN)/pytest $(SIDE_BY_SIDE) tests/study tests/test_*.py
+
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -77,6 +84,7 @@ readme: .venv/ready
 	@$(MAKE) -s .venv/bin/pip
 	@echo "== the environment: fetching 3 GB, once, into .venv (6 GB) =="
 ifeq ($(TORCH),cpu)
+	@[ -x "$(UV)" ] || $(BIN)/pip install -q --disable-pip-version-check uv
 	@$(UV) pip install -p .venv --torch-backend cpu --no-verify-hashes -c requirements.txt -e '.[train,contribute,test]'
 else
 	@$(call install,requirements.txt)
@@ -94,10 +102,10 @@ endif
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	  || { echo "Python 3.11, 3.12 or 3.13 is needed: try 'make PYTHON=python3.12 $(MAKECMDGOALS)'"; exit 1; }
 	@$(PYTHON) -m venv .venv
-	@command -v uv > /dev/null || $(BIN)/pip install -q --disable-pip-version-check uv \
-	  || echo "uv can't be had: pip takes three times as long"
 
 define install
+[ -x "$(UV)" ] || $(BIN)/pip install -q --disable-pip-version-check uv \
+  || echo "uv can't be had: pip takes three times as long"; \
 if [ -x "$(UV)" ]; then $(UV) pip install -p .venv -r $(1) && $(UV) pip install -p .venv -q --no-deps -e .; \
   else $(BIN)/pip install --disable-pip-version-check -r $(1) && $(BIN)/pip install -q --no-deps -e .; fi
 endef

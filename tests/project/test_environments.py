@@ -33,8 +33,6 @@ format: jb-book
 root: results_q1b
 chapters:
   - file: all_runs
-    sections:
-      - glob: runs/*/q1b/*
   - file: glossary
 """
 # As in a container, on a server without locales, in CI, and for who prints figures for a journal.

@@ -5,9 +5,12 @@ from docutils.utils import new_document
 
 from mlops_lib import params, paths
 from mlops_lib.publish import extension
+from mlops_lib.study import once
 
 
-def test_pages_with_code_are_computed_at_every_build():
+def test_pages_with_code_are_computed_where_what_they_rest_on_has_changed(tmp_path, monkeypatch):
+    monkeypatch.setenv(once.FOLDER, str(tmp_path / "computed"))
+    monkeypatch.setenv("MLOPS_RUNS", str(tmp_path / "runs"))
     found = {path.stem: path for path in paths.BOOK.glob("*.[mi]*") if path.suffix != ".bib"}
     env = SimpleNamespace(found_docs=set(found), doc2path=found.get)
     computed = set(extension._computed(env))
@@ -16,6 +19,22 @@ def test_pages_with_code_are_computed_at_every_build():
         "intro", "methods", "findings", "beyond", "speed", "all_runs",
         "reference_parameters", "reference_record", "reference_api",
     }  # fmt: skip
+    assert extension._computed(env) == []
+    tmp_path.joinpath("computed").mkdir()
+    tmp_path.joinpath("runs").mkdir()
+    tmp_path.joinpath("runs", "a.json").touch()
+    assert set(extension._computed(env)) == computed
+    assert not tmp_path.joinpath("computed").exists()
+
+
+def test_pages_that_take_long_are_spread():
+    found = {path.stem: path for path in paths.BOOK.glob("*.md")}
+    names = ["all_runs", "glossary", "intro", "scale_out"]
+    extension._spread(SimpleNamespace(doc2path=found.get), names)
+    assert names == ["all_runs", "glossary", "intro", "scale_out"]
+    names = ["glossary", "all_runs", "intro", "scale_out"]
+    extension._spread(SimpleNamespace(doc2path=found.get), names)
+    assert names == ["all_runs", "glossary", "intro", "scale_out"]
 
 
 def test_signatures_of_parameters_are_short():

@@ -18,8 +18,8 @@ from mlops_lib import record
 from mlops_lib.runner import grid, kernels
 from mlops_lib.runner.grid import Options
 
-KILLS = 10
-RUNS = 30  # more than are done before the last kill
+KILLS = 5
+RUNS = 15  # more than are done before the last kill
 
 
 @pytest.fixture(scope="module")
