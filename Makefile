@@ -13,6 +13,8 @@ UV = $(shell command -v uv || echo $(BIN)/uv)
 TORCH ?=
 # Tests that share what takes long to make are one group.
 SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist loadgroup
+# In a log, without a line for each package.
+BRIEF = $(shell [ -t 2 ] || echo "2>&1 | sed '/^ [-+~] /d'")
 LOCK = pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate \
   --custom-compile-command 'make lock'
 
@@ -84,7 +86,7 @@ readme: .venv/ready
 	@$(MAKE) -s .venv/bin/pip
 	@echo "== the environment: fetching 3 GB, once, into .venv (6 GB) =="
 ifeq ($(TORCH),cpu)
-	@[ -x "$(UV)" ] || $(BIN)/pip install -q --disable-pip-version-check uv
+	@[ -x "$(UV)" ] || $(BIN)/pip install -qq --disable-pip-version-check uv
 	@$(UV) pip install -p .venv --torch-backend cpu --no-verify-hashes -c requirements.txt -e '.[train,contribute,test]'
 else
 	@$(call install,requirements.txt)
@@ -104,9 +106,9 @@ endif
 	@$(PYTHON) -m venv .venv
 
 define install
-[ -x "$(UV)" ] || $(BIN)/pip install -q --disable-pip-version-check uv \
+[ -x "$(UV)" ] || $(BIN)/pip install -qq --disable-pip-version-check uv \
   || echo "uv can't be had: pip takes three times as long"; \
-if [ -x "$(UV)" ]; then $(UV) pip install -p .venv -r $(1) && $(UV) pip install -p .venv -q --no-deps -e .; \
+if [ -x "$(UV)" ]; then $(UV) pip install -p .venv -r $(1) $(BRIEF) && $(UV) pip install -p .venv -q --no-deps -e .; \
   else $(BIN)/pip install --disable-pip-version-check -r $(1) && $(BIN)/pip install -q --no-deps -e .; fi
 endef
 
