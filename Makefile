@@ -87,7 +87,7 @@ readme: .venv/ready
 	@echo "== the environment: fetching 3 GB, once, into .venv (6 GB) =="
 ifeq ($(TORCH),cpu)
 	@[ -x "$(UV)" ] || $(BIN)/pip install -qq --disable-pip-version-check uv
-	@$(UV) pip install -p .venv --torch-backend cpu --no-verify-hashes -c requirements.txt -e '.[train,contribute,test]'
+	@$(UV) pip install -p .venv --compile-bytecode --torch-backend cpu --no-verify-hashes -c requirements.txt -e '.[train,contribute,test]'
 else
 	@$(call install,requirements.txt)
 endif
@@ -108,7 +108,7 @@ endif
 define install
 [ -x "$(UV)" ] || $(BIN)/pip install -qq --disable-pip-version-check uv \
   || echo "uv can't be had: pip takes three times as long"; \
-if [ -x "$(UV)" ]; then $(UV) pip install -p .venv -r $(1) $(BRIEF) && $(UV) pip install -p .venv -q --no-deps -e .; \
+if [ -x "$(UV)" ]; then $(UV) pip install -p .venv --compile-bytecode -r $(1) $(BRIEF) && $(UV) pip install -p .venv -q --no-deps -e .; \
   else $(BIN)/pip install --disable-pip-version-check -r $(1) && $(BIN)/pip install -q --no-deps -e .; fi
 endef
 
