@@ -10,6 +10,7 @@ ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 SHELL := /bin/bash -o pipefail
 # uv installs in a fraction of pip's time, and keeps what it has fetched for the next environment.
 UV = $(shell command -v uv || echo $(BIN)/uv)
+GET_UV = [ -x "$(UV)" ] || $(BIN)/pip install -qq --disable-pip-version-check uv
 TORCH ?=
 # Tests that share what takes long to make are one group.
 SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist loadgroup
@@ -59,7 +60,6 @@ test: .venv/ready
 test-quick: .venv/ready
 	$(BIN)/pytest $(SIDE_BY_SIDE) tests/study tests/test_*.py
 
-
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -74,7 +74,7 @@ stripped:
 	    || { echo "book/$$name.ipynb is to be committed with outputs"; exit 1; }; done
 
 bench: .venv/ready
-	@grep -v '^-e' requirements.txt > .venv/pins.txt
+	@sed -n '/==/s/ *\\$$//p' requirements.txt > .venv/pins.txt
 	$(BIN)/pip install --disable-pip-version-check -q -c .venv/pins.txt -e '.[peers]'
 	$(BIN)/mlops data
 	$(BIN)/python tests/benchmarks --only '$(ONLY)'
@@ -86,7 +86,7 @@ readme: .venv/ready
 	@$(MAKE) -s .venv/bin/pip
 	@echo "== the environment: fetching 3 GB, once, into .venv (6 GB) =="
 ifeq ($(TORCH),cpu)
-	@[ -x "$(UV)" ] || $(BIN)/pip install -qq --disable-pip-version-check uv
+	@$(GET_UV)
 	@$(UV) pip install -p .venv --compile-bytecode --torch-backend cpu --no-verify-hashes -c requirements.txt -e '.[train,contribute,test]'
 else
 	@$(call install,requirements.txt)
@@ -106,13 +106,13 @@ endif
 	@$(PYTHON) -m venv .venv
 
 define install
-[ -x "$(UV)" ] || $(BIN)/pip install -qq --disable-pip-version-check uv \
-  || echo "uv can't be had: pip takes three times as long"; \
+$(GET_UV) || echo "uv can't be had: pip takes three times as long"; \
 if [ -x "$(UV)" ]; then $(UV) pip install -p .venv --compile-bytecode -r $(1) $(BRIEF) && $(UV) pip install -p .venv -q --no-deps -e .; \
   else $(BIN)/pip install --disable-pip-version-check -r $(1) && $(BIN)/pip install -q --no-deps -e .; fi
 endef
 
 lock: .venv/bin/pip
+	@$(GET_UV)
 	$(UV) pip compile $(LOCK) --upgrade --extra train --extra contribute --extra test -o requirements.txt
 	$(UV) pip compile $(LOCK) -c requirements.txt -o requirements-book.txt
 

@@ -7,29 +7,25 @@ runs that it was executing, and those resume from their last checkpoint.
 
 from __future__ import annotations
 
-import os
 import queue
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Protocol
 
 from filelock import FileLock, Timeout
 
 from mlops_lib.record import Record, RecordError
-from mlops_lib.runner import execute, kernels
+from mlops_lib.runner import execute, kernels, scratch
 from mlops_lib.runner.cluster import ClusterError, DaskWorkers
 from mlops_lib.runner.execute import BENCHMARK, Performed, Task
 from mlops_lib.runner.kernels import Share
 from mlops_lib.runner.slot import UNFINISHED, Slot, Status
 
-# Held by a run that has the machine to itself. One for each user: they can't open others' files.
-ALONE = Path(tempfile.gettempdir(), f"mlops-alone-{getattr(os, 'getuid', int)()}.lock")
+ALONE = scratch.users_lock("alone")  # held by a run that has the machine to itself
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 1  # after an interrupt: for what threads are writing
 

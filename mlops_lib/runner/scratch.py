@@ -23,8 +23,7 @@ _held: list[FileLock] = []  # by this process, until it ends
 def folder() -> Path:
     """Return the scratch folder of this process, in `TMPDIR`; remove those of killed processes."""
     parent = Path(tempfile.gettempdir())
-    user = getattr(os, "getuid", int)()
-    with FileLock(parent / f"{PREFIX}scratch-{user}.lock"):  # a folder without its lock is no one's
+    with FileLock(users_lock("scratch")):  # a folder without its lock is no one's
         _sweep(parent)
         made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         owner = FileLock(made / LOCK)
@@ -33,6 +32,11 @@ def folder() -> Path:
     # `multiprocessing` removes a folder in it at exit, priority -100, and raises if it is gone.
     Finalize(None, remove, exitpriority=-200)
     return made
+
+
+def users_lock(name: str) -> Path:
+    """Return the path of a lock in `TMPDIR`, one for each user: they can't open others' files."""
+    return Path(tempfile.gettempdir(), f"{PREFIX}{name}-{getattr(os, 'getuid', int)()}.lock")
 
 
 def remove() -> None:

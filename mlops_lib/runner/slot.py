@@ -7,6 +7,7 @@ another suite has recorded stays there.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -116,7 +117,9 @@ class Slot:
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(probe.parent)) from None
         finally:
-            checkpoint.remove(probe)
+            with suppress(OSError):
+                probe.unlink(missing_ok=True)
+                checkpoint.remove_unfinished(probe)
 
 
 def find_record(path: Path) -> Path | None:
