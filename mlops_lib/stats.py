@@ -12,12 +12,15 @@ from numpy.typing import ArrayLike
 LEVEL = 0.05
 
 
-def wilson(successes: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the Wilson score interval of a proportion (Wilson, 1927), as (low, high) in 0..1."""
-    from scipy.stats import binomtest
+def wilson(successes: float, total: int) -> tuple[float, float]:
+    """Return the 95 % Wilson score interval of a proportion (Wilson, 1927), as (low, high) in 0..1.
 
-    interval = binomtest(successes, total).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    `successes` may be a mean of several counts.
+    """
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(successes, total, LEVEL, method="wilson")
+    return float(low), float(high)
 
 
 def mean_interval(values: ArrayLike) -> tuple[float, float, float]:

@@ -21,9 +21,13 @@ from mlops_lib.study.protocol import (
     Q2_DATASET,
     Q2_IMAGES,
     SOURCES,
+    SVM_TEST_IMAGES,
+    TEST_IMAGES,
     published,
 )
 
+TIMES = ["epoch_seconds", "train_seconds"]
+MEASURES = ["first_epoch_pct", "val_accuracy_drop_pct", *TIMES]
 CORRECT = ["seed", "correct", "confusion_matrix"]  # of a run: which test images were right
 
 
@@ -31,11 +35,14 @@ CORRECT = ["seed", "correct", "confusion_matrix"]  # of a run: which test images
 class Source:
     """Results in one form, from a report's tables or from our runs; accuracies in per cent.
 
-    q1a: PAIR_KEYS, accuracy_pct; of our runs also first_epoch_pct, val_accuracy_drop_pct,
+    q1a: PAIR_KEYS, accuracy_pct, table (`Q1(a)` or, as reports state accuracies there, too, `Q2`),
+    trainings (how many each value is the mean of), rows (what it rests on: pages of runs, or the
+    lines of a published table); of our runs also first_epoch_pct, val_accuracy_drop_pct,
     epoch_seconds, train_seconds, low, high (of the accuracy's 95 % interval), by_seed (accuracies).
-    q1b: dataset, kernel, C, train_images, accuracy_pct, seconds. Both, of our runs: right, which
-    test images were classified right, bool (n,), by seed. q2: dataset, device, model, optimizer,
-    input_size, seconds, gflops. timed: as q1a, of the device whose times of training are compared.
+    q1b: dataset, kernel, C, train_images, test_images, accuracy_pct, seconds, rows. Both, of our
+    runs: right, which test images were classified right, bool (n,), by seed. q2: dataset, device,
+    model, optimizer, input_size, seconds, gflops, rows. timed: as q1a, of the device whose times of
+    training are compared.
     """
 
     name: str
@@ -48,23 +55,34 @@ class Source:
 @lru_cache
 def report(letter: str) -> Source:
     """Return what report A or B has printed."""
-    q1a, q1b, q2 = (
-        selection.select(published(question), report=letter) for question in ("q1a", "q1b", "q2")
-    )
-    # What a report does not state counts as alike in all of its rows, and as the protocol.
-    q1a = q1a.assign(
-        epochs=q1a["dataset"].map(PUBLISHED_EPOCHS),
-        train_images=tables.ALL_IMAGES,
-        device=NOT_STATED,
-    )
+    q1a, q1b, q2 = (_printed(question, letter) for question in ("q1a", "q1b", "q2"))
     size = Q2_IMAGES[letter]["input_size"]
+    q2 = q2.assign(seconds=q2["train_time_ms"] / 1000, input_size=size, dataset=Q2_DATASET)
+    # What a report does not state counts as alike in all of its rows, and as the protocol.
+    accuracies = pd.concat([q1a.assign(table="Q1(a)", device=NOT_STATED), q2.assign(table="Q2")])
+    accuracies = accuracies.reset_index(drop=True).assign(
+        epochs=lambda rows: rows["dataset"].map(PUBLISHED_EPOCHS),
+        train_images=tables.ALL_IMAGES,
+        trainings=1,
+    )
     return Source(
         f"Report {letter}",
-        q1a,
-        q1b.assign(seconds=q1b["train_time_ms"] / 1000, train_images=tables.ALL_IMAGES),
-        q2.assign(seconds=q2["train_time_ms"] / 1000, input_size=size, dataset=Q2_DATASET),
-        timed=q1a,
+        accuracies,
+        q1b.assign(
+            seconds=q1b["train_time_ms"] / 1000,
+            train_images=tables.ALL_IMAGES,
+            test_images=SVM_TEST_IMAGES[letter],
+        ),
+        q2,
+        timed=accuracies,
     )
+
+
+def _printed(question: str, letter: str) -> pd.DataFrame:
+    """Return a report's rows of a published table, each with its line in that file."""
+    told = published(question)
+    told = told.assign(rows=[(f"{question}.csv:{line}",) for line in told.index + 2])
+    return selection.select(told, report=letter)
 
 
 def ours(runs: pd.DataFrame) -> Source:
@@ -95,6 +113,8 @@ def _searched(q1b: pd.DataFrame) -> pd.DataFrame:
         accuracy_pct=100 * q1b["test_accuracy"],
         seconds=q1b["seconds"].where(q1b["alone"]),
         C=q1b["best_C"],
+        test_images=TEST_IMAGES,
+        rows=[(page,) for page in q1b["page"]],
     )
 
 
@@ -104,7 +124,9 @@ def _on_devices(q2: pd.DataFrame) -> pd.DataFrame:
         return q2
     # Runs may differ in length: seconds for the same images.
     seconds = (tables.ALL_IMAGES / q2["images_per_second"]).where(q2["alone"])
-    return q2.assign(seconds=seconds, gflops=q2["flops"] / 1e9)
+    return q2.assign(
+        seconds=seconds, gflops=q2["flops"] / 1e9, rows=[(page,) for page in q2["page"]]
+    )
 
 
 def configurations(runs: pd.DataFrame) -> pd.DataFrame:
@@ -126,18 +148,38 @@ def _averaged(trainings: list[pd.DataFrame]) -> pd.DataFrame:
 
 def _configuration(here: pd.DataFrame) -> dict[str, Any]:
     """Return one row for the runs of a configuration: means over seeds, times of one machine."""
-    timed = selection.has_time(here)
     accuracy, low, high = accuracy_over_seeds(here)
+    values = measured(here)
+    values.loc[~selection.has_time(here), TIMES] = math.nan
     return here.iloc[0].to_dict() | {
         "accuracy_pct": accuracy,
         "low": low,
         "high": high,
         "by_seed": dict(zip(here["seed"], 100 * here["test_accuracy"], strict=True)),
+        "table": "Q1(a)",
+        "trainings": len(here),
+        "rows": tuple(here["page"]),
         "device_names": tuple(here["device_name"].unique()),
         "right": _right(here[here.columns.intersection(CORRECT)].to_dict("records")),
-        "train_seconds": float(here["seconds"].where(timed).mean()),
-        **pd.DataFrame(list(map(_history, here["history"], timed))).mean().to_dict(),
+        **values[MEASURES].mean().to_dict(),
     }
+
+
+def measured(trainings: pd.DataFrame) -> pd.DataFrame:
+    """Return the trainings with what is measured of each as columns: `accuracy_pct`, `MEASURES`.
+
+    Values that a training can't have are nan, and so are times that other work made longer.
+    """
+    if trainings.empty:
+        return trainings
+    history = pd.DataFrame(
+        list(map(_history, trainings["history"], trainings["alone"])), trainings.index
+    )
+    return trainings.assign(
+        accuracy_pct=100 * trainings["test_accuracy"],
+        train_seconds=trainings["seconds"].where(trainings["alone"]),
+        **history,
+    )
 
 
 def accuracy_over_seeds(runs: pd.DataFrame) -> tuple[float, float, float]:
@@ -147,8 +189,10 @@ def accuracy_over_seeds(runs: pd.DataFrame) -> tuple[float, float, float]:
     that accuracy.
     """
     if len(runs) < MIN_SEEDS:
-        matrix, mean = runs["confusion_matrix"].iloc[0], runs["test_accuracy"].mean()
-        return tables.accuracy_interval({"confusion_matrix": matrix, "test_accuracy": mean})
+        images = int(np.sum(runs["confusion_matrix"].iloc[0]))
+        mean = float(runs["test_accuracy"].mean())  # of several: not always whole images
+        low, high = stats.wilson(mean * images, images)
+        return 100 * mean, 100 * low, 100 * high
     mean, low, high = stats.mean_interval(100 * runs["test_accuracy"])
     return mean, low, min(high, 100.0)
 
