@@ -1,48 +1,59 @@
-"""The same comparison in report A's table, in report B's and in our runs."""
+"""The same comparison in report A's table of Q1(a), in report B's and in our runs."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from mlops_lib.study import pairs, sources
+from mlops_lib.study import noise, pairs, sources
 from mlops_lib.study.protocol import SOURCES
-from mlops_lib.study.selection import complete
+from mlops_lib.study.selection import complete, select
+
+Q1A = "Q1(a)"  # the table that accuracies are of: the reports' Q2 states some, too
 
 
-def results(runs: pd.DataFrame) -> dict[str, sources.Source]:
-    """Return the three sources by their names, of our runs those that verdicts rest on."""
+def trainings(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the complete trainings of Q1(a) by source, of our runs those that verdicts rest on."""
     found = sources.report("A"), sources.report("B"), sources.ours(runs)
-    return dict(zip(SOURCES, found, strict=True))
+    return {
+        name: complete(select(source.q1a, table=Q1A))
+        for name, source in zip(SOURCES, found, strict=True)
+    }
 
 
 def differences(
-    by_source: dict[str, sources.Source], setting: str, first: Any, second: Any
+    by_source: dict[str, pd.DataFrame], setting: str, first: Any, second: Any, spread: pd.DataFrame
 ) -> pd.DataFrame:
-    """Compare the accuracies of Q1(a) in pairs that differ in one setting alone, by source.
+    """Compare accuracies in pairs that differ in one setting alone, by source or repetition.
 
-    Returns source, the other settings, first and second (per cent), difference (points) and
-    significantly_ahead (1, -1 or 0; each pair by itself).
+    `spread` is what `noise.pooled` returns. Returns source, the other settings, difference (points)
+    and significant: 1 or -1 where the difference is larger than noise explains (5 %), else 0.
     """
-    tables = []
-    for name, source in by_source.items():
-        trained = complete(source.q1a)
-        found = pairs.find(trained, setting, first, second, "accuracy_pct")
-        sides = pairs.both_sides(trained, found, setting, first, second)
-        signs = [pairs.significantly_ahead(*pair) for pair in sides]
-        tables.append(found.assign(source=name, significantly_ahead=signs))
-    return pd.concat(tables, ignore_index=True)
+    found = []
+    for name, trained in by_source.items():
+        numbered = trained.reset_index(drop=True).assign(row=range(len(trained)))
+        both = pairs.find(numbered, setting, first, second, "row")
+        if both.empty:
+            continue
+        weights = np.zeros((len(both), len(numbered)))
+        weights[np.arange(len(both)), both["first"].astype(int)] = 1
+        weights[np.arange(len(both)), both["second"].astype(int)] = -1
+        tested = noise.contrasts(weights, noise.cells(numbered, "accuracy_pct", spread))
+        signs = np.sign(tested["estimate"]) * ((tested["low"] > 0) | (tested["high"] < 0))
+        both = both.drop(columns=["first", "second"])
+        found.append(both.assign(source=name, difference=tested["estimate"], significant=signs))
+    return pd.concat(found, ignore_index=True)
 
 
 def counts(found: pd.DataFrame) -> pd.DataFrame:
-    """Return by source: pairs, ahead (the first is), behind, and the mean difference (points)."""
-    each = found.groupby("source", sort=False)["difference"]
-    return pd.DataFrame(
-        {
-            "pairs": each.size(),
-            "ahead": each.agg(lambda points: (points > 0).sum()),
-            "behind": each.agg(lambda points: (points < 0).sum()),
-            "mean": each.mean(),
-        }
-    ).reindex(SOURCES)
+    """Count `differences` by source: pairs, ahead, behind (int), and median (points)."""
+    signs = found.assign(ahead=found["difference"] > 0, behind=found["difference"] < 0)
+    columns = {
+        "pairs": ("difference", "size"),
+        "ahead": ("ahead", "sum"),
+        "behind": ("behind", "sum"),
+        "median": ("difference", "median"),
+    }
+    return signs.groupby("source", sort=False).agg(**columns)

@@ -58,7 +58,7 @@ def cells(table: pd.DataFrame, measure: str, noise: pd.DataFrame) -> pd.DataFram
     """
     trained = pd.MultiIndex.from_frame(table.reindex(columns=KIND))
     known = noise.reindex(trained)
-    std, df = known["std"].to_numpy(float), known["df"].to_numpy(float)
+    std, df = known["std"].to_numpy(float, copy=True), known["df"].to_numpy(float, copy=True)
     unknown, everything = np.isnan(std), noise["df"].sum()
     if everything:
         std[unknown] = math.sqrt((noise["df"] * noise["std"] ** 2).sum() / everything)

@@ -11,38 +11,37 @@ from mlops_lib.plots import Picture, styled
 from mlops_lib.study import by_source, figures
 from mlops_lib.study.protocol import MODELS, PUBLISHED_EPOCHS, SOURCES
 from mlops_lib.study.selection import select
-from mlops_lib.study.sources import Source
 from mlops_lib.study.table_cells import rate_text
 
 RATES = (1e-4, 1e-3)
 STYLES = dict(zip(MODELS, (("o", "-"), ("s", "--")), strict=True))  # mark and line of a network
 
 
-def adam_minus_sgd(results: dict[str, Source]) -> pd.DataFrame:
+def adam_minus_sgd(trainings: dict[str, pd.DataFrame], spread: pd.DataFrame) -> pd.DataFrame:
     """Return Adam's accuracy minus SGD's, as `by_source.differences` does."""
-    return by_source.differences(results, "optimizer", "adam", "sgd")
+    return by_source.differences(trainings, "optimizer", "adam", "sgd", spread)
 
 
-def facts(results: dict[str, Source]) -> dict[str, Any]:
-    """Return how many pairs each optimizer and each rate leads, by source.
+def facts(trainings: dict[str, pd.DataFrame], spread: pd.DataFrame) -> dict[str, Any]:
+    """Return how many pairs Adam leads at each rate, and 1e-3 with each optimizer.
 
-    pairs, adam_ahead (by rate), and of each optimizer higher_ahead (1e-3 over 1e-4): dicts by
-    source. Empty where our runs have no pair.
+    adam: by rate, and sgd_rate, adam_rate: `by_source.counts` by source. Empty where our runs have
+    no pair.
     """
-    table = adam_minus_sgd(results)
+    table = adam_minus_sgd(trainings, spread)
     if select(table, source=SOURCES[2]).empty:
         return {}
-    by_rate = {rate: by_source.counts(select(table, lr=rate)) for rate in RATES}
-    found: dict[str, Any] = {
-        "pairs": {rate: found["pairs"].to_dict() for rate, found in by_rate.items()},
-        "adam_ahead": {rate: found["ahead"].to_dict() for rate, found in by_rate.items()},
-        "mean": {rate: found["mean"].to_dict() for rate, found in by_rate.items()},
+    rates = by_source.differences(trainings, "lr", 1e-3, 1e-4, spread)
+    return {
+        "adam": {
+            rate_text(rate): by_source.counts(select(table, lr=rate)).to_dict("index")
+            for rate in RATES
+        },
+        **{
+            f"{name}_rate": by_source.counts(select(rates, optimizer=name)).to_dict("index")
+            for name in ("sgd", "adam")
+        },
     }
-    rates = by_source.differences(results, "lr", 1e-3, 1e-4)
-    for optimizer in ("sgd", "adam"):
-        of_one = by_source.counts(select(rates, optimizer=optimizer))
-        found[optimizer] = of_one[["pairs", "ahead", "behind"]].to_dict()
-    return found
 
 
 @styled()
@@ -71,7 +70,7 @@ def draw(table: pd.DataFrame, finding: str) -> Picture:
         row[0].set_ylabel(tables.title(dataset), fontsize=11.5)
     for source, axis in zip(SOURCES, axes[0], strict=True):
         axis.set_title(source, fontsize=11.5)
-    figure.supxlabel("learning rate", fontsize=11)
+    axes[1, 1].set_xlabel("learning rate", fontsize=11)
     figure.supylabel("Adam minus SGD (points)", fontsize=11)
     handles = dict(zip(*reversed(axes[0, 0].get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), **figures.LEGEND_BELOW)
