@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,8 @@ def differences(
     return pd.concat(found, ignore_index=True)
 
 
-def counts(found: pd.DataFrame) -> pd.DataFrame:
-    """Count `differences` by source: pairs, ahead, behind (int), and median (points)."""
+def counts(found: pd.DataFrame, by: Sequence[str] = ("source",)) -> pd.DataFrame:
+    """Count `differences` by these columns: pairs, ahead, behind (int), and median (points)."""
     signs = found.assign(ahead=found["difference"] > 0, behind=found["difference"] < 0)
     columns = {
         "pairs": ("difference", "size"),
@@ -56,4 +57,4 @@ def counts(found: pd.DataFrame) -> pd.DataFrame:
         "behind": ("behind", "sum"),
         "median": ("difference", "median"),
     }
-    return signs.groupby("source", sort=False).agg(**columns)
+    return signs.groupby(list(by), sort=False).agg(**columns)

@@ -99,9 +99,15 @@ def _of_kind(here: pd.DataFrame) -> dict[str, Any]:
 def side_by_side(table: pd.DataFrame) -> pd.DataFrame:
     """Lay out `ranked`: a row for each setting, a column for each kind, `=` beside tied ones."""
     cells = table["accuracy_pct"].map("{:.2f}".format) + table["tied"].map({True: " =", False: ""})
-    kinds = [f"{tables.title(model)}, {tables.title(name)}" for name, model in table[KIND].to_numpy()]
-    wide = table.assign(cell=cells, kind=kinds).pivot(index="setting", columns="kind", values="cell")
-    wide = wide[list(dict.fromkeys(kinds))].assign(**{"= in": table.groupby("setting")["tied"].sum()})
+    kinds = [
+        f"{tables.title(model)}, {tables.title(name)}" for name, model in table[KIND].to_numpy()
+    ]
+    wide = table.assign(cell=cells, kind=kinds).pivot(
+        index="setting", columns="kind", values="cell"
+    )
+    wide = wide[list(dict.fromkeys(kinds))].assign(
+        **{"= in": table.groupby("setting")["tied"].sum()}
+    )
     order = wide.assign(mean=table.groupby("setting")["accuracy_pct"].mean())
     order = order.sort_values(["= in", "mean"], ascending=False)
     return wide.loc[order.index].rename_axis(index="Setting", columns=None)
@@ -113,7 +119,9 @@ def draw(trainings: pd.DataFrame, table: pd.DataFrame, finding: str) -> Picture:
 
     `trainings` is what `repeated` returns, `table` what `ranked` does.
     """
-    kinds = [kind for kind in KINDS if kind in set(zip(table["dataset"], table["model"], strict=True))]
+    kinds = [
+        kind for kind in KINDS if kind in set(zip(table["dataset"], table["model"], strict=True))
+    ]
     figure, axes = figures.panels(len(kinds), 1, 0.4 + 2.05 * len(kinds))
     dot, band = figures.colours(2)
     ends = {

@@ -1,0 +1,126 @@
+"""Does depth pay? ResNet-50 beside ResNet-18 in every table that has both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from mlops_lib import tables
+from mlops_lib.plots import Picture, styled
+from mlops_lib.study import by_source, figures, pairs, protocol, selection, sources
+from mlops_lib.study.protocol import NOT_STATED, PUBLISHED_EPOCHS, Q2_DATASET, SOURCES
+from mlops_lib.study.selection import select
+from mlops_lib.study.table_cells import setting_text
+
+MODELS = list(protocol.MODELS)
+KEYS = ["source", "table", "dataset", "setting"]
+
+
+def both_networks(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the accuracies of both networks, per cent, for each setting that has them.
+
+    Columns: KEYS (table: `Q1(a)` or `Q2`; setting as text), resnet18, resnet50, difference
+    (points). Trainings of Q1(a) are in full; those of Q2 as long as they are.
+    """
+    found = []
+    for name, trained in by_source.trainings(runs).items():
+        texts = [setting_text(run) for run in trained.to_dict("records")]
+        found.append(trained.assign(source=name, table=by_source.Q1A, setting=texts))
+    for source in (sources.report("A"), sources.report("B"), sources.ours(runs)):
+        timed = source.q2
+        if "test_accuracy" in timed:
+            timed = timed.assign(accuracy_pct=100 * timed["test_accuracy"])
+        texts = [_device_text(run) for run in timed.to_dict("records")]
+        found.append(timed.assign(source=source.name, table="Q2", setting=texts))
+    every = pd.concat(found).reindex(columns=[*KEYS, "model", "accuracy_pct"])
+    wide = every.pivot_table("accuracy_pct", KEYS, "model", sort=False)
+    wide = wide.reindex(columns=MODELS).dropna().reset_index()
+    return wide.assign(difference=wide["resnet50"] - wide["resnet18"])
+
+
+def _device_text(run: dict[str, Any]) -> str:
+    """Return `GPU, Adam` or, of large images, `GPU, 224×224`."""
+    size, optimizer = run["input_size"], run["optimizer"]
+    stated = "" if pd.isna(optimizer) or optimizer == NOT_STATED else tables.title(optimizer)
+    return f"{tables.title(run['device'])}, {f'{size:.0f}×{size:.0f}' if size > 28 else stated}"
+
+
+def counts(found: pd.DataFrame) -> pd.DataFrame:
+    """Count `both_networks` by source and table: pairs, ahead and behind (ResNet-50), and median."""
+    return by_source.counts(found, ["source", "table"])
+
+
+def times_as_long(runs: pd.DataFrame) -> pd.Series:
+    """Return how many times as long ResNet-50 trains, for each setting timed with both networks."""
+    timed = selection.complete(sources.ours(runs).timed)
+    both = pairs.find(timed, "model", "resnet50", "resnet18", "train_seconds")
+    return both["first"] / both["second"]
+
+
+def facts(found: pd.DataFrame, ratios: pd.Series, spread: pd.DataFrame) -> dict[str, Any]:
+    """Return what a page says of these results; nothing without our own.
+
+    pairs, behind and more_than_noise (behind by more than noise explains) of our Q1(a); each (the
+    `counts`, by source and table); least and most (times as long, or none where nothing is timed).
+    """
+    ours = select(found, source=SOURCES[2], table=by_source.Q1A)
+    if ours.empty:
+        return {}
+    each = counts(found)
+    return {
+        "each": {name: dict(row) for name, row in zip(each.index, each.to_dict("records"))},
+        "gap": {
+            dataset: -some
+            for dataset, some in ours.groupby("dataset")["difference"].median().items()
+        },
+        "times": (ratios.min(), ratios.max()) if len(ratios) else (),
+    }
+
+
+@styled()
+def draw(found: pd.DataFrame, finding: str) -> Picture:
+    """Show both accuracies of each setting, joined: a column for each source, a row for each table."""
+    rows = [(dataset, by_source.Q1A) for dataset in PUBLISHED_EPOCHS] + [(Q2_DATASET, "Q2")]
+    settings = [
+        select(found, dataset=dataset, table=table)["setting"].unique().tolist()
+        for dataset, table in rows
+    ]
+    heights = [max(1, len(texts)) for texts in settings]
+    figure, axes = figures.panels(
+        len(rows), len(SOURCES), 1.9 + 0.235 * sum(heights), height_ratios=heights, sharey="row"
+    )
+    for (dataset, table), texts, row in zip(rows, settings, axes, strict=True):
+        accuracies = select(found, dataset=dataset)[MODELS].to_numpy()
+        ends = figures.limits(accuracies) if accuracies.size else (0, 100)
+        for source, axis in zip(SOURCES, row, strict=True):
+            here = select(found, dataset=dataset, table=table, source=source)
+            _dumbbells(axis, here, texts, ends[0])
+            axis.set(xlim=ends, ylim=(len(texts) - 0.4, -0.6))
+            axis.set_yticks(range(len(texts)), texts)
+        row[0].set_title(f"{tables.title(dataset)}, {table}", fontsize=11.5, loc="left", x=-1)
+    figure.supxlabel("test accuracy (%): ○ ResNet-18, ● ResNet-50 ahead or behind", fontsize=10.5)
+    return figures.finished(figure, finding, _described(found))
+
+
+def _dumbbells(axis: Axes, here: pd.DataFrame, texts: list[str], low: float) -> None:
+    """Draw ResNet-18 as a ring, ResNet-50 as a dot, in a colour for which is ahead."""
+    ahead, behind = figures.colours(2)
+    for pair in here.to_dict("records"):
+        y, colour = texts.index(pair["setting"]), ahead if pair["difference"] > 0 else behind
+        axis.plot([pair["resnet18"], pair["resnet50"]], [y, y], color=colour, linewidth=2)
+        axis.plot(pair["resnet18"], y, "o", color=colour, markersize=6, fillstyle="none")
+        axis.plot(pair["resnet50"], y, "o", color=colour, markersize=6)
+        if pair["resnet50"] < low:
+            figures.arrow_left(axis, y, f"{pair['resnet50']:.1f}")
+
+
+def _described(found: pd.DataFrame) -> str:
+    """Return how many settings each table has, and between what ResNet-50's lead lies."""
+    parts = [
+        f"{source}, {table}, {tables.title(dataset)}: ahead in {(some > 0).sum()} of {len(some)}, "
+        f"{some.min():+.2f} to {some.max():+.2f}"
+        for (source, table, dataset), some in found.groupby(KEYS[:3], sort=False)["difference"]
+    ]
+    return f"ResNet-50 minus ResNet-18 in points. {'; '.join(parts)}"
