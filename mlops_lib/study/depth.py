@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from mlops_lib import tables
 from mlops_lib.plots import Picture, styled
@@ -47,11 +48,6 @@ def _device_text(run: dict[str, Any]) -> str:
     return f"{tables.title(run['device'])}, {f'{size:.0f}×{size:.0f}' if size > 28 else stated}"
 
 
-def counts(found: pd.DataFrame) -> pd.DataFrame:
-    """Count `both_networks` by source and table: pairs, ahead and behind (ResNet-50), and median."""
-    return by_source.counts(found, ["source", "table"])
-
-
 def times_as_long(runs: pd.DataFrame) -> pd.Series:
     """Return how many times as long ResNet-50 trains, for each setting timed with both networks."""
     timed = selection.complete(sources.ours(runs).timed)
@@ -59,29 +55,42 @@ def times_as_long(runs: pd.DataFrame) -> pd.Series:
     return both["first"] / both["second"]
 
 
-def facts(found: pd.DataFrame, ratios: pd.Series, spread: pd.DataFrame) -> dict[str, Any]:
+def facts(found: pd.DataFrame, ratios: pd.Series) -> dict[str, Any]:
     """Return what a page says of these results; nothing without our own.
 
-    pairs, behind and more_than_noise (behind by more than noise explains) of our Q1(a); each (the
-    `counts`, by source and table); least and most (times as long, or none where nothing is timed).
+    each: `by_source.counts` of ResNet-50, by source and table; gap: our median by dataset, points;
+    times (as long): least and most, or None where nothing was timed.
     """
     ours = select(found, source=SOURCES[2], table=by_source.Q1A)
     if ours.empty:
         return {}
-    each = counts(found)
     return {
-        "each": {name: dict(row) for name, row in zip(each.index, each.to_dict("records"))},
-        "gap": {
-            dataset: -some
-            for dataset, some in ours.groupby("dataset")["difference"].median().items()
-        },
-        "times": (ratios.min(), ratios.max()) if len(ratios) else (),
+        "each": by_source.counts(found, ["source", "table"]).to_dict("index"),
+        "gap": (-ours.groupby("dataset")["difference"].median()).to_dict(),
+        "times": (ratios.min(), ratios.max()) if len(ratios) else None,
     }
+
+
+def by_table(found: pd.DataFrame) -> pd.DataFrame:
+    """Lay out how often ResNet-50 is ahead: a row for each source, table and dataset."""
+    rows = by_source.counts(found, KEYS[:3]).reset_index()
+    each = found.groupby(KEYS[:3], sort=False)["difference"]
+    shown = pd.DataFrame(
+        {
+            "Source": rows["source"],
+            "Table": rows["table"],
+            "Dataset": rows["dataset"].map(tables.title),
+            "ResNet-50 ahead": [f"{row.ahead} of {row.pairs}" for row in rows.itertuples()],
+            "Median (points)": rows["median"].map("{:+.2f}".format),
+            "Range (points)": [f"{some.min():+.2f} to {some.max():+.2f}" for _, some in each],
+        }
+    )
+    return shown.set_index("Source")
 
 
 @styled()
 def draw(found: pd.DataFrame, finding: str) -> Picture:
-    """Show both accuracies of each setting, joined: a column for each source, a row for each table."""
+    """Show both accuracies of each setting, joined: a column for each source, a row a table."""
     rows = [(dataset, by_source.Q1A) for dataset in PUBLISHED_EPOCHS] + [(Q2_DATASET, "Q2")]
     settings = [
         select(found, dataset=dataset, table=table)["setting"].unique().tolist()
@@ -99,8 +108,12 @@ def draw(found: pd.DataFrame, finding: str) -> Picture:
             _dumbbells(axis, here, texts, ends[0])
             axis.set(xlim=ends, ylim=(len(texts) - 0.4, -0.6))
             axis.set_yticks(range(len(texts)), texts)
-        row[0].set_title(f"{tables.title(dataset)}, {table}", fontsize=11.5, loc="left", x=-1)
-    figure.supxlabel("test accuracy (%): ○ ResNet-18, ● ResNet-50 ahead or behind", fontsize=10.5)
+            axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        row[0].text(-0.06, 1.03, f"{tables.title(dataset)}, {table}", ha="right", va="bottom",
+                    transform=row[0].transAxes, fontsize=11)  # fmt: skip
+    for source, axis in zip(SOURCES, axes[0], strict=True):
+        axis.set_title(source, fontsize=11.5)
+    figure.supxlabel("test accuracy (%): ○ ResNet-18, ● ResNet-50", fontsize=11)
     return figures.finished(figure, finding, _described(found))
 
 

@@ -63,14 +63,19 @@ def limits(values: ArrayLike, margin: float = 0.08) -> tuple[float, float]:
     return float(inside.min() - room), float(inside.max() + room)
 
 
-def arrow_down(axis: Axes, x: float, text: str) -> None:
-    """Mark at the lower edge of an axis what lies below it, in data units of x."""
+def arrow_down(axis: Axes, x: float, text: str, beside: bool = False) -> None:
+    """Mark at the lower edge of an axis what lies below it, in data units of x.
+
+    The text stands above the arrow or, where marks are in the way, left of it.
+    """
     across = axis.get_xaxis_transform()  # x of the data, y of the axis
     axis.annotate(
         "", (x, 0), (x, 0.16), xycoords=across, textcoords=across, annotation_clip=False,
         arrowprops={"arrowstyle": "-|>", "color": text_colour(), "shrinkA": 0, "shrinkB": 0},
     )  # fmt: skip
-    axis.annotate(text, (x, 0.08), (-5, 0), across, "offset points", ha="right", fontsize=SMALL)
+    (place, where) = ((0.08, "right"), (0.16, "center"))[not beside]
+    offset = (-5, 0) if beside else (0, 1)
+    axis.annotate(text, (x, place), offset, across, "offset points", ha=where, fontsize=9)
 
 
 def arrow_left(axis: Axes, y: float, text: str) -> None:

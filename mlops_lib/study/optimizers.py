@@ -62,7 +62,9 @@ def draw(table: pd.DataFrame, finding: str) -> Picture:
                     linestyle=dashes, color=colours[model], label=tables.title(model),
                 )  # fmt: skip
             for pair in here[here["difference"] < low].to_dict("records"):
-                figures.arrow_down(axis, RATES.index(pair["lr"]), f"{pair['difference']:+.1f}")
+                figures.arrow_down(
+                    axis, RATES.index(pair["lr"]), f"{pair['difference']:+.1f}", beside=True
+                )
             axis.axhline(0, color=figures.text_colour(), linewidth=1)
             axis.set(ylim=(low, high), xlim=(-0.25, 1.25), xticks=range(len(RATES)))
             axis.set_xticklabels(map(rate_text, RATES))
