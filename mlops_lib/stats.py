@@ -88,11 +88,17 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
     return only_first, only_second, p
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust the p values of several tests (Holm, 1979), in their order."""
-    from statsmodels.stats.multitest import multipletests
+def holm(p_values: ArrayLike) -> list[float]:
+    """Adjust the p values of several tests (Holm, 1979), in their order.
 
-    return [float(p) for p in multipletests(p_values, method="holm")[1]] if len(p_values) else []
+    As `statsmodels.multipletests`, which collects garbage at each call: a tenth of a second.
+    """
+    p = np.asarray(p_values, dtype=float)
+    order = p.argsort()
+    stepped = p[order] * np.arange(len(p), 0, -1)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1)
+    return adjusted.tolist()
 
 
 def two_proportions(first: float, second: float, total: int) -> float:

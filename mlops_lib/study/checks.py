@@ -1,277 +1,277 @@
-"""How claims on accuracy are checked: a check takes a source and returns its evidence."""
+"""How claims on accuracy and speed of learning are checked: a check takes a source → evidence.
+
+A check is also the form of its entry in `claims.yaml`: its fields are the arguments there.
+"""
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 import pandas as pd
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from mlops_lib import stats, tables
-from mlops_lib.stats import LEVEL
-from mlops_lib.study import pairs
-from mlops_lib.study.pairs import (
-    Pair,
-    compared,
-    mcnemar,
-    over,
-    points_ahead,
-    setting_text,
-    significantly_ahead,
-)
-from mlops_lib.study.protocol import MACHINE, PUBLISHED_EPOCHS, TEST_IMAGES
+from mlops_lib.study import effects, noise
+from mlops_lib.study.effects import POSITIONS
+from mlops_lib.study.pairs import over, rate_text, setting_text
+from mlops_lib.study.protocol import CONFIGURATION, MACHINE, PUBLISHED_EPOCHS
 from mlops_lib.study.selection import complete, select
-from mlops_lib.study.sources import Source, report
+from mlops_lib.study.sources import TIMES, Source, report
+from mlops_lib.study.verdicts import CONTRADICTED, FAILS, HOLDS, Evidence, on_pairs
 
-Verdict = Literal["holds", "does not hold", "mixed", "not measured"]
-HOLDS: Verdict = "holds"
-FAILS: Verdict = "does not hold"
-MIXED: Verdict = "mixed"
-UNKNOWN: Verdict = "not measured"
-MIN_PAIRS = 6  # pairs that a verdict on a grid needs: with fewer, p (two-sided) is above LEVEL
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a source says of a claim."""
-
-    verdict: Verdict
-    says: str
-    p: tuple[float, ...] = ()  # of the tests over the grid that the verdict rests on
-    brief: str = ""  # what it says in a line, where that is less
-
-    @property
-    def in_brief(self) -> str:
-        return self.brief or self.says
-
-
-Check = Callable[[Source], Evidence]
-
-
-def ahead(
-    factor: str, first: Any, second: Any, *, measure: str = "accuracy_pct", every: bool = False,
-    lower: bool = False, where: dict[str, Any] | None = None, free: Sequence[str] = (),
-    unit: str = "points",
-) -> Check:  # fmt: skip
-    """Check that `first` is ahead of `second`, in configurations that are otherwise equal.
-
-    `every`: in each of the published ones, not on average; one that is significantly behind (after
-    Holm's adjustment) refutes that. `lower`: the smaller value is ahead.
-    Trainings of fewer epochs or images than published count only for what one epoch shows.
-    """
-
-    def check(source: Source) -> Evidence:
-        timed = measure in OF_AN_EPOCH
-        trained = source.timed if timed else complete(source.q1a)
-        grid = select(report("A").q1a, **(where or {}))
-        wanted = len(pairs.find(grid, factor, first, second, "accuracy_pct", free))
-        table = select(trained, **(where or {}))
-        if len(table) and measure not in table:
-            return Evidence(UNKNOWN, f"its tables do not hold the {MEASURES[measure]}")
-        machine = [name for name in MACHINE if name in table and timed]
-        found = pairs.find(table, factor, first, second, measure, free, machine)
-        names = over(factor, first, second)
-        if found.empty:
-            return Evidence(UNKNOWN, f"no pair of {names}, {MEASURES[measure]}")
-        summary = stats.paired(-found["difference"] if lower else found["difference"])
-        sides = [] if lower else pairs.both_sides(table, found, factor, first, second)
-        against = _against(sides) if every and summary.losses else 0
-        evidence = _judged(summary, every, wanted, f"{names}, {MEASURES[measure]}", unit, against)
-        parts = f"; these are {_parts(found)}" if summary.n < wanted else ""
-        on = f" (on {', '.join(found['device_name'].unique())})" if "device_name" in machine else ""
-        says = evidence.says + on + _images(sides) + parts
-        return replace(evidence, says=says, brief=evidence.brief + parts)
-
-    return check
-
-
+Spreads = dict[str, pd.DataFrame]  # `noise.pooled` of each measure
 MEASURES = {
     "accuracy_pct": "test accuracy",
+    "first_epoch_pct": "validation accuracy after one epoch",
     "val_accuracy_drop_pct": "fall of the validation accuracy between epochs",
-    "epoch_seconds": "time of the fastest epoch",
+    "epoch_seconds": "time of an epoch",
 }
-OF_AN_EPOCH = ("epoch_seconds",)
+Measure = Literal["accuracy_pct", "first_epoch_pct", "val_accuracy_drop_pct", "epoch_seconds"]
 
 
-def _judged(
-    summary: stats.Paired, every: bool, wanted: int, what: str, unit: str = "points",
-    against: int = 0,
-) -> Evidence:  # fmt: skip
-    """Judge what pairs say, `wanted` of which are published; `against` are significant."""
-    s = summary
-    if s.n < MIN_PAIRS or (every and s.wins == s.n < wanted):
-        verdict = UNKNOWN
-    elif s.wins <= s.losses or against:
-        verdict = FAILS
-    else:
-        verdict = HOLDS if (s.wins == s.n if every else s.p < LEVEL) else MIXED
-    published = _published(s.n, wanted)
-    interval = "" if math.isinf(s.low) else f" (95 % interval {s.low:+.2f} to {s.high:+.2f})"
-    effect = "" if math.isnan(s.effect) else f", effect size {s.effect:.2f}"
-    beyond = f" ({against or 'none'} beyond chance)" if every and s.losses else ""
-    brief = f"{what}: ahead in {s.wins} of {s.n} pairs{published}, behind in {s.losses}{beyond}"
-    ends = f"from {s.least:+.2f} to {s.most:+.2f}, " if s.n > 1 else ""
-    says = (
-        f"{brief}; difference {ends}mean {s.mean:+.2f} {unit}{interval}{effect}, "
-        f"p = {s.p:.3g} (Wilcoxon)"
-    )
-    return Evidence(verdict, says, () if verdict == UNKNOWN else (s.p,), brief)
+def _number(value: Any) -> Any:
+    """Read 1e-3, which YAML takes for a text."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return value
 
 
-def _against(sides: Sequence[Pair]) -> int:
-    """Return in how many pairs the first is significantly behind (Holm, over the pairs)."""
-    tested = [compared(*pair) for pair in sides]
-    adjusted = stats.holm([p for _, p in tested])
-    return sum(sign < 0 and p < LEVEL for (sign, _), p in zip(tested, adjusted, strict=True))
+Setting = Annotated[float | str, BeforeValidator(_number)]
 
 
-def _images(sides: Sequence[Pair]) -> str:
-    """Return in how many pairs McNemar's test on the shared test images finds a difference."""
-    tested = [found for pair in sides if (found := mcnemar(*pair))]
-    if not tested:
-        return ""
-    better = sum(p < LEVEL and first > second for first, second, p in tested)
-    worse = sum(p < LEVEL and first < second for first, second, p in tested)
-    return (
-        f"; on the shared test images (McNemar) better in {better}, worse in {worse}, "
-        f"neither in {len(tested) - better - worse} of {len(tested)}"
-    )
+class Check(BaseModel):
+    """A check with its arguments; an unknown argument is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    transferable: ClassVar[bool] = True  # False: about a pair of machines, nobody else's
+
+    def evidence(self, source: Source, spreads: Spreads) -> Evidence:
+        """Return what a source says."""
+        raise NotImplementedError
 
 
-def _parts(results: pd.DataFrame) -> str:
-    """Return of which datasets and networks results are: `4 of MNIST with ResNet-18`."""
-    names = [name for name in ("dataset", "model") if name in results]
-    counts = results.groupby(names, sort=False).size()
-    return ", ".join(
-        f"{count} of {' with '.join(map(tables.title, values))}"
-        for values, count in zip(counts.index.to_frame().to_numpy(), counts, strict=True)
-    )
+class Ahead(Check):
+    """`first` is ahead of `second` in configurations that are otherwise equal.
 
-
-def every_part(*checks: Check) -> Check:
-    """Check a claim of several parts: there is no verdict before all of them are measured."""
-
-    def check(source: Source) -> Evidence:
-        parts = [part(source) for part in checks]
-        verdicts = {part.verdict for part in parts}
-        verdict = UNKNOWN if UNKNOWN in verdicts else MIXED if len(verdicts) > 1 else verdicts.pop()
-        tested = sum((part.p for part in parts), ())
-        says = "; ".join(f"{part.verdict}: {part.says}" for part in parts)
-        brief = "; ".join(f"{part.verdict}: {part.in_brief}" for part in parts)
-        return Evidence(verdict, says, tested, brief)
-
-    return check
-
-
-def _published(found: int, wanted: int) -> str:
-    """Return in brackets how many the reports have, where fewer were found."""
-    return f" ({wanted} published)" if found < wanted else ""
-
-
-def rbf_over_poly(source: Source) -> Evidence:
-    """Check that RBF is ahead of the polynomial kernel on both datasets, significantly."""
-    rows = {(row["dataset"], row["kernel"]): row for row in complete(source.q1b).to_dict("records")}
-    signs, says = [], []
-    for dataset in PUBLISHED_EPOCHS:
-        if {(dataset, "rbf"), (dataset, "poly")} <= rows.keys():
-            rbf, poly = rows[dataset, "rbf"], rows[dataset, "poly"]
-            signs.append(significantly_ahead(rbf, poly))
-            difference = rbf["accuracy_pct"] - poly["accuracy_pct"]
-            chance = "within" if signs[-1] == 0 else "beyond"
-            says.append(f"{tables.title(dataset)}: RBF {difference:+.2f} points, {chance} chance")
-        else:
-            says.append(f"{tables.title(dataset)}: not both kernels")
-    if len(signs) < 2:
-        verdict = UNKNOWN
-    elif min(signs) > 0:
-        verdict = HOLDS
-    else:
-        verdict = FAILS if max(signs) < 1 and min(signs) < 0 else MIXED
-    return Evidence(verdict, "; ".join(says))
-
-
-def over_svms(source: Source) -> Evidence:
-    """Check that every published ResNet is ahead of the best SVM of its dataset, significantly."""
-    trained, searched = complete(source.q1a), complete(source.q1b)
-    if searched.empty or trained.empty:
-        return Evidence(UNKNOWN, "no SVM beside a ResNet")
-    best = {
-        dataset: svms.loc[svms["accuracy_pct"].idxmax()].to_dict()
-        for dataset, svms in searched.groupby("dataset")
-        if len(svms) > 1  # both kernels
-    }
-    resnets = trained[trained["dataset"].isin(best)]
-    signs = [
-        significantly_ahead(resnet, best[resnet["dataset"]])
-        for resnet in resnets.to_dict("records")
-    ]
-    ahead_of, behind, wanted = signs.count(1), signs.count(-1), len(report("A").q1a)
-    if not signs or (ahead_of == len(signs) < wanted):
-        verdict = UNKNOWN
-    elif ahead_of == len(signs):
-        verdict = HOLDS
-    else:
-        verdict = FAILS if ahead_of <= behind else MIXED
-    brief = (
-        f"of {len(signs)} ResNets{_published(len(signs), wanted)}, {ahead_of} are ahead of the "
-        f"best SVM of their dataset beyond chance, {behind} behind"
-    )
-    parts = f"; these are {_parts(resnets)}" if len(signs) < wanted else ""
-    losers = resnets[[sign < 0 for sign in signs]]
-    who = f"; behind are {_parts(losers)}" if len(losers) else ""
-    tops = [_top(some, best[dataset]) for dataset, some in resnets.groupby("dataset", sort=False)]
-    return Evidence(verdict, f"{brief}{parts}{who}; {'; '.join(tops)}", brief=brief + parts)
-
-
-def _top(resnets: pd.DataFrame, svm: dict[str, Any]) -> str:
-    """Return how far the best ResNet of a dataset is from its best SVM."""
-    top = resnets.loc[resnets["accuracy_pct"].idxmax()].to_dict()
-    chance = "beyond" if significantly_ahead(top, svm) else "within"
-    difference = points_ahead(top, svm)
-    on = tables.title(svm["dataset"])
-    return f"the best ResNet on {on} {difference:+.2f} points from that SVM, {chance} chance"
-
-
-def best_is(dataset: str, claimed: float, svm: bool = False, **configuration: Any) -> Check:
-    """Check a headline: the best accuracy (per cent) and, where given, which run has it.
-
-    It holds where 14,000 test images can't tell the best from the claimed value.
+    `every`: in each of them, not on average. `lower`: the smaller value is ahead. `where`: in which
+    configurations; `free`: what else may differ within a pair.
     """
 
-    def check(source: Source) -> Evidence:
-        table = select(complete(source.q1b if svm else source.q1a), dataset=dataset)
-        kind = f"best {'SVM' if svm else 'ResNet'} on {tables.title(dataset)}"
-        if len(table) < (2 if svm else 16):  # kernels; models, batch sizes, optimizers and rates
-            return Evidence(UNKNOWN, f"{kind}: not all configurations run")
-        best = table.loc[table["accuracy_pct"].idxmax()]
-        near = not stats.differ(best["accuracy_pct"] / 100, claimed / 100, TEST_IMAGES)
-        named = select(table, **configuration).to_dict("records")
-        same = any(significantly_ahead(best.to_dict(), run) == 0 for run in named)
-        by = ", ".join(setting_text(name, best[name]) for name in configuration)
-        says = f"{kind}: {best['accuracy_pct']:.2f} % (claimed {claimed:.2f})"
-        verdict = HOLDS if near and same else MIXED if near or (same and by) else FAILS
-        return Evidence(verdict, f"{says}, by {by}" if by else says)
+    check: Literal["ahead"]
+    factor: Literal["dataset", "model", "optimizer", "lr", "batch_size"]
+    first: Setting
+    second: Setting
+    measure: Measure = "accuracy_pct"
+    every: bool = False
+    lower: bool = False
+    where: dict[Literal["dataset", "model", "optimizer", "lr", "batch_size"], Setting] = {}
+    free: tuple[Literal["epochs"], ...] = ()
 
-    return check
+    def evidence(self, source: Source, spreads: Spreads) -> Evidence:
+        timed = self.measure in TIMES
+        what = f"{over(self.factor, self.first, self.second)}, {MEASURES[self.measure]}"
+        table = self._published_to(complete(source.timed if timed else source.q1a))
+        pairs = self._pairs(table, self.measure, [*MACHINE] if timed else [])
+        return _on_pairs(
+            self, source, what, table, pairs, spreads[self.measure], self.measure,
+            wanted=self.published_pairs, every=self.every, lower=self.lower,
+        )  # fmt: skip
+
+    @cached_property
+    def published_pairs(self) -> int:
+        """Return how many pairs the reports' tables of Q1(a) have."""
+        grid = self._published_to(select(report("A").q1a, table="Q1(a)"))
+        return len(self._pairs(grid, "accuracy_pct"))
+
+    def _published_to(self, table: pd.DataFrame) -> pd.DataFrame:
+        return select(table, **self.where).reset_index(drop=True)
+
+    def _pairs(self, table: pd.DataFrame, measure: str, alike: Iterable[str] = ()) -> pd.DataFrame:
+        return effects.matched(
+            table, self.factor, self.first, self.second, measure, self.free, [*alike]
+        )
 
 
-def fastest_start(source: Source) -> Evidence:
-    """Check that SGD at 1e-3 is ahead of the other optimizers and rates after one epoch."""
-    if "first_epoch_pct" not in source.q1a:
-        return Evidence(UNKNOWN, "the tables hold no accuracy by epoch")
-    settings = list(itertools.product(("sgd", "adam"), (1e-3, 1e-4)))
-    keys = ["dataset", "model", "batch_size", "train_images", "device"]
-    wide = source.q1a.pivot_table("first_epoch_pct", keys, ["optimizer", "lr"])
-    wide = wide.reindex(columns=settings).dropna()
-    if wide.empty:
-        return Evidence(UNKNOWN, "not all settings run")
-    rival = wide.drop(columns=[("sgd", 1e-3)]).max(axis=1)
-    differences = wide["sgd", 1e-3] - rival
-    models = wide.index.get_level_values("model").map(tables.title).value_counts()
-    of = " and ".join(f"{count} of {model}" for model, count in models.sort_index().items())
-    what = f"SGD 1e-3 over the best other setting after one epoch, {of}"
-    wanted = len(report("A").q1a) // len(settings)
-    return _judged(stats.paired(differences), False, wanted, what)
+def _on_pairs(
+    check: Any, source: Source, what: str, table: pd.DataFrame, pairs: pd.DataFrame,
+    spread: pd.DataFrame, measure: str, *, wanted: int, every: bool, lower: bool = False,
+    cells: pd.DataFrame | None = None,
+) -> Evidence:  # fmt: skip
+    """Return the evidence of pairs of rows of a table."""
+    if pairs.empty:
+        return Evidence(source.silent, check.check, what)
+    if cells is None:
+        cells = noise.cells(table, measure, spread)
+    if lower:
+        cells = cells.assign(value=-cells["value"])
+    found = Evidence(
+        source.silent,
+        check.check,
+        what,
+        effects.of(pairs, cells),
+        unit="times" if measure in TIMES else "points",
+        values=_machines(table, measure),
+        rows=rows_of(table.iloc[np.unique(pairs[POSITIONS])]),
+    )
+    return on_pairs(found, every, wanted, source.silent)
+
+
+def _plain(value: Any) -> float | str:
+    return value if isinstance(value, str) else float(value)
+
+
+def _machines(table: pd.DataFrame, measure: str) -> dict[str, Any]:
+    timed = measure in TIMES and "device_name" in table
+    return {"machines": sorted(table["device_name"].unique())} if timed else {}
+
+
+def rows_of(table: pd.DataFrame) -> tuple[str, ...]:
+    """Return what rows of a source's table rest on, each once."""
+    return tuple(dict.fromkeys(row for rows in table["rows"] for row in rows))
+
+
+class BestSetting(Check):
+    """An optimizer at a learning rate is ahead of the best of the other settings, on average."""
+
+    check: Literal["best_setting"]
+    optimizer: Literal["sgd", "adam"]
+    lr: Annotated[float, BeforeValidator(_number)]
+    measure: Measure = "accuracy_pct"
+
+    def evidence(self, source: Source, spreads: Spreads) -> Evidence:
+        setting = f"{setting_text('optimizer', self.optimizer)} at {rate_text(self.lr)}"
+        what = f"{setting} over the best other setting, {MEASURES[self.measure]}"
+        table = select(complete(source.q1a), table="Q1(a)").reset_index(drop=True)
+        pairs = self._pairs(table)
+        wanted = len(self._pairs(select(report("A").q1a, table="Q1(a)"), "accuracy_pct"))
+        return _on_pairs(
+            self, source, what, table, pairs, spreads[self.measure], self.measure,
+            wanted=wanted, every=False,
+        )  # fmt: skip
+
+    def _pairs(self, table: pd.DataFrame, measure: str = "") -> pd.DataFrame:
+        """Return the setting's row of each group and that of its best rival."""
+        measure, alike, found = measure or self.measure, ["dataset", "model", "batch_size"], []
+        if measure not in table:
+            return pd.DataFrame(columns=[*alike, *POSITIONS])
+        for group, rows in table.groupby(alike, sort=False):
+            own = (rows["optimizer"] == self.optimizer) & (rows["lr"] == self.lr)
+            rivals = rows[measure][~own].dropna()
+            if own.any() and len(rivals) == len(rows) - 1 > 0:
+                found.append([*group, rows.index[own][0], rivals.idxmax()])
+        return pd.DataFrame(found, columns=[*alike, *POSITIONS])
+
+
+class RbfOverPoly(Check):
+    """The RBF kernel is ahead of the polynomial one on both datasets."""
+
+    check: Literal["rbf_over_poly"]
+
+    def evidence(self, source: Source, spreads: Spreads) -> Evidence:
+        table = complete(source.q1b).reset_index(drop=True)
+        pairs = _matched_kernels(table)
+        return _on_pairs(
+            self, source, "RBF over polynomial kernel, test accuracy", table, pairs,
+            spreads["accuracy_pct"], "accuracy_pct", wanted=len(PUBLISHED_EPOCHS), every=True,
+        )  # fmt: skip
+
+
+def _matched_kernels(table: pd.DataFrame) -> pd.DataFrame:
+    if table.empty:
+        return pd.DataFrame(columns=["dataset", *POSITIONS])
+    numbered = table.assign(row=range(len(table)))
+    wide = numbered.pivot(index="dataset", columns="kernel", values="row")
+    wide = wide.reindex(columns=["rbf", "poly"]).dropna().astype(int)
+    return wide.set_axis(POSITIONS, axis="columns").reset_index()
+
+
+class OverSvms(Check):
+    """ResNets are ahead of the best SVM of their dataset, on average."""
+
+    check: Literal["over_svms"]
+
+    def evidence(self, source: Source, spreads: Spreads) -> Evidence:
+        spread, measure = spreads["accuracy_pct"], "accuracy_pct"
+        what = "ResNets over the best SVM of their dataset, test accuracy"
+        resnets, svms = complete(source.q1a).reset_index(drop=True), complete(source.q1b)
+        if resnets.empty or svms.empty:
+            return Evidence(source.silent, self.check, what)
+        both = svms[svms.groupby("dataset")["kernel"].transform("nunique") > 1]
+        best = both.loc[both.groupby("dataset")[measure].idxmax()]
+        rows = {name: len(resnets) + number for number, name in enumerate(best["dataset"])}
+        pairs = resnets[resnets["dataset"].isin(rows)]
+        pairs = pairs[["table", *CONFIGURATION]].assign(
+            first=pairs.index, second=pairs["dataset"].map(rows)
+        )
+        return _on_pairs(
+            self, source, what, pd.concat([resnets, best], ignore_index=True), pairs, spread,
+            measure, wanted=len(select(report("A").q1a, table="Q1(a)")), every=False,
+            cells=pd.concat(
+                [noise.cells(side, measure, spread) for side in (resnets, best)], ignore_index=True
+            ),
+        )  # fmt: skip
+
+
+class BestIs(Check):
+    """A headline: the best accuracy (per cent) and, where named, the configuration that has it.
+
+    It holds if the best lies no further from the claimed value, and the named configuration from
+    the best, than repeated trainings do (5 %).
+    """
+
+    check: Literal["best_is"]
+    dataset: Literal["mnist", "fashion_mnist"]
+    claimed: float
+    svm: bool = False
+    by: dict[Literal["model", "batch_size", "optimizer", "lr", "kernel", "C"], Setting] = {}
+
+    def evidence(self, source: Source, spreads: Spreads) -> Evidence:
+        name = "q1b" if self.svm else "q1a"
+        table = select(complete(getattr(source, name)), dataset=self.dataset)
+        if not self.svm:
+            table = select(table, table="Q1(a)")
+        table = table.reset_index(drop=True)
+        wanted = select(getattr(report("A"), name), dataset=self.dataset)
+        wanted = wanted if self.svm else select(wanted, table="Q1(a)")
+        what = f"best {'SVM' if self.svm else 'ResNet'}"
+        if len(table) < len(wanted):
+            return Evidence(source.silent, self.check, what, values={"dataset": self.dataset})
+        cells = noise.cells(table, "accuracy_pct", spreads["accuracy_pct"])
+        top = int(table["accuracy_pct"].idxmax())
+        near = self._near(cells, top)
+        named = select(table, **self.by).index
+        same = any(not self._differ(cells, top, row) for row in named) if self.by else True
+        best = table.loc[top]
+        return Evidence(
+            HOLDS if near and same else FAILS if near or (same and self.by) else CONTRADICTED,
+            self.check,
+            what,
+            values={
+                "dataset": self.dataset,
+                "best_pct": float(best["accuracy_pct"]),
+                "claimed_pct": self.claimed,
+                "compatible": near,
+                "by": {key: _plain(best[key]) for key in self.by},
+                "named_is_best": bool(self.by) and same,
+            },
+            rows=rows_of(table.loc[[top]]),
+        )
+
+    def _near(self, cells: pd.DataFrame, top: int) -> bool:
+        """Return whether a single training could have the claimed value."""
+        claimed = cells.loc[[top]].assign(
+            value=self.claimed,
+            variance=cells["variance"][top] * cells["trainings"][top],
+        )
+        both = pd.concat([cells.loc[[top]], claimed])
+        return bool(noise.contrasts([1, -1], both)["p"].iloc[0] >= effects.LEVEL)
+
+    @staticmethod
+    def _differ(cells: pd.DataFrame, one: int, other: int) -> bool:
+        if one == other:
+            return False
+        pair = noise.contrasts([1, -1], cells.loc[[one, other]])
+        return bool(pair["p"].iloc[0] < effects.LEVEL)

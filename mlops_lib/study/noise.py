@@ -31,12 +31,21 @@ def pooled(runs: pd.DataFrame, measure: str = "accuracy_pct") -> pd.DataFrame:
     several seeds. Columns: std (in the unit of `measure`; of a time, of its logarithm), df (degrees
     of freedom: of each setting one less than its trainings), settings.
     """
-    here = measured(selection.complete(selection.trained(runs)))
-    if here.empty:
+    return of_trainings(complete_trainings(runs), measure)
+
+
+def complete_trainings(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the trainings of Q1(a) in full, with what is measured of each."""
+    return measured(selection.complete(selection.trained(runs)))
+
+
+def of_trainings(trainings: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Return the standard deviation of these trainings, as `pooled` does."""
+    if trainings.empty:
         return pd.DataFrame(columns=["std", "df", "settings"])
     names = [*CONFIGURATION, *(MACHINE if measure in TIMES else ["device"])]
-    values = scaled(here, measure).dropna()
-    alike = values.groupby([here[name] for name in names], dropna=False)
+    values = scaled(trainings, measure).dropna()
+    alike = values.groupby([trainings[name] for name in names], dropna=False)
     repeated = pd.DataFrame({"variance": alike.var(), "df": alike.count() - 1}).query("df > 0")
     squares = repeated["variance"] * repeated["df"]
     each = repeated.assign(squares=squares, settings=1).groupby(KIND)
@@ -58,12 +67,13 @@ def cells(table: pd.DataFrame, measure: str, noise: pd.DataFrame) -> pd.DataFram
     """
     trained = pd.MultiIndex.from_frame(table.reindex(columns=KIND))
     known = noise.reindex(trained)
-    std, df = known["std"].to_numpy(float, copy=True), known["df"].to_numpy(float, copy=True)
+    std, df = (known[name].to_numpy(float, copy=True) for name in ("std", "df"))
     unknown, everything = np.isnan(std), noise["df"].sum()
     if everything:
         std[unknown] = math.sqrt((noise["df"] * noise["std"] ** 2).sum() / everything)
         df[unknown] = everything
-    variance = std**2 / table.get("trainings", pd.Series(1, table.index)).to_numpy(float)
+    trainings = table.get("trainings", pd.Series(1, table.index)).to_numpy(int)
+    variance = std**2 / trainings
     if "model" not in table:
         share = table[measure].to_numpy(float) / 100
         images = table.get("test_images", pd.Series(TEST_IMAGES, table.index)).to_numpy(float)
@@ -73,6 +83,7 @@ def cells(table: pd.DataFrame, measure: str, noise: pd.DataFrame) -> pd.DataFram
             "value": scaled(table, measure).to_numpy(float),
             "variance": variance,
             "df": df,
+            "trainings": trainings,
             "kind": [" ".join(map(str, kind)) for kind in trained],
         }
     )

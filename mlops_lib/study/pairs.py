@@ -130,12 +130,21 @@ def gpu_ratios(timed: pd.DataFrame) -> pd.DataFrame:
     return both.assign(ratio=both["seconds_cpu"] / both["seconds_gpu"])[[*keys, "ratio", "devices"]]
 
 
+def rate_text(lr: float) -> str:
+    """Return how text writes a learning rate: `1e-3`."""
+    return f"{lr:.0e}".replace("e-0", "e-")
+
+
 def setting_text(name: str, value: Any) -> str:
-    """Return how text names the value of a setting: `batch 16`, `Adam`."""
-    words = {"batch_size": "batch", "lr": "rate", "C": "C"}
+    """Return how text names the value of a setting: `batch size 16`, `Adam`, `1e-3`."""
+    if name == "lr":
+        return rate_text(value)
+    words = {"batch_size": "batch size", "C": "C"}
     return f"{words[name]} {value:g}" if name in words else tables.title(value)
 
 
 def over(name: str, first: Any, second: Any) -> str:
     """Return the two values of a setting that are compared: `Adam over SGD`."""
-    return f"{setting_text(name, first)} over {setting_text(name, second)}"
+    kind = {"lr": "learning rate ", "batch_size": "batch size "}.get(name, "")
+    one, other = (setting_text(name, value).removeprefix(kind) for value in (first, second))
+    return f"{kind}{one} over {other}"

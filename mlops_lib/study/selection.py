@@ -256,7 +256,8 @@ def complete(results: pd.DataFrame) -> pd.DataFrame:
     if results.empty:
         return results
     epochs = PUBLISHED_EPOCHS if "epochs" in results else {}
-    rows = results.to_dict("records")
+    names = results.columns.intersection(["dataset", "epochs", "train_images"])
+    rows = results[names].to_dict("records")
     return results[[not extent(row, epochs.get(row["dataset"])) for row in rows]]
 
 

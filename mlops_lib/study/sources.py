@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -51,6 +51,11 @@ class Source:
     q2: pd.DataFrame
     timed: pd.DataFrame
 
+    @property
+    def silent(self) -> Literal["not shown", "not run"]:
+        """Return the verdict on what this source holds nothing about."""
+        return "not run" if self.name == SOURCES[2] else "not shown"
+
 
 @lru_cache
 def report(letter: str) -> Source:
@@ -90,16 +95,20 @@ def ours(runs: pd.DataFrame) -> Source:
 
     Times are those of runs that nothing else disturbed: trainings that shared a GPU have none.
     """
-    chosen = selection.choose(runs)
+    return of_chosen(selection.choose(runs))
+
+
+def of_chosen(chosen: pd.DataFrame) -> Source:
+    """Return the runs that `selection.choose` has chosen as a source."""
     q1a, q1b, q2 = (chosen[chosen["template"] == question] for question in ("q1a", "q1b", "q2"))
-    trainings = _averaged(_by_configuration(q1a[q1a["in_verdicts"]]))
+    trainings = averaged(_by_configuration(q1a[q1a["in_verdicts"]]))
     one_device = q1a["in_verdicts"].equals(q1a["in_times"])  # for accuracies and for times
     return Source(
         SOURCES[2],
         trainings,
         _searched(q1b[q1b["in_verdicts"]]),
         _on_devices(q2[q2["in_verdicts"]]),
-        timed=trainings if one_device else _averaged(_by_configuration(q1a[q1a["in_times"]])),
+        timed=trainings if one_device else averaged(_by_configuration(q1a[q1a["in_times"]])),
     )
 
 
@@ -134,22 +143,25 @@ def configurations(runs: pd.DataFrame) -> pd.DataFrame:
 
     Each has the same seeds: those of `selection.with_shared_seeds`.
     """
-    return _averaged(selection.with_shared_seeds(runs))
+    return averaged(selection.with_shared_seeds(runs))
 
 
 def _by_configuration(q1a: pd.DataFrame) -> list[pd.DataFrame]:
     return [here for _, here in q1a.groupby(CONFIGURATION, sort=False)] if len(q1a) else []
 
 
-def _averaged(trainings: list[pd.DataFrame]) -> pd.DataFrame:
-    rows = [_configuration(here) for here in trainings]
-    return pd.DataFrame(rows, columns=None if rows else [*PAIR_KEYS, "train_seconds"])
+def averaged(trainings: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return a row for each of these configurations' runs, as in `Source.q1a`."""
+    if not trainings:
+        return pd.DataFrame(columns=[*PAIR_KEYS, "train_seconds"])
+    values = measured(pd.concat(trainings))
+    return pd.DataFrame([_configuration(values.loc[here.index]) for here in trainings])
 
 
 def _configuration(here: pd.DataFrame) -> dict[str, Any]:
     """Return one row for the runs of a configuration: means over seeds, times of one machine."""
     accuracy, low, high = accuracy_over_seeds(here)
-    values = measured(here)
+    values = here[MEASURES].copy()
     values.loc[~selection.has_time(here), TIMES] = math.nan
     return here.iloc[0].to_dict() | {
         "accuracy_pct": accuracy,
@@ -161,7 +173,7 @@ def _configuration(here: pd.DataFrame) -> dict[str, Any]:
         "rows": tuple(here["page"]),
         "device_names": tuple(here["device_name"].unique()),
         "right": _right(here[here.columns.intersection(CORRECT)].to_dict("records")),
-        **values[MEASURES].mean().to_dict(),
+        **values.mean().to_dict(),
     }
 
 
