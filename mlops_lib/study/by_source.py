@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlops_lib.study import noise, pairs, sources
+from mlops_lib.stats import LEVEL
+from mlops_lib.study import effects, noise, sources
 from mlops_lib.study.protocol import SOURCES
 from mlops_lib.study.selection import complete, select
 
@@ -30,20 +31,19 @@ def differences(
     """Compare accuracies in pairs that differ in one setting alone, by source or repetition.
 
     `spread` is what `noise.pooled` returns. Returns source, the other settings, difference (points)
-    and significant: 1 or -1 where the difference is larger than noise explains (5 %), else 0.
+    and significant: 1 or -1 where the difference is larger than noise explains (at 5 %,
+    each pair by itself), else 0.
     """
     found = []
     for name, trained in by_source.items():
-        numbered = trained.reset_index(drop=True).assign(row=range(len(trained)))
-        both = pairs.find(numbered, setting, first, second, "row")
+        both = effects.matched(trained, setting, first, second, "accuracy_pct")
         if both.empty:
             continue
-        weights = np.zeros((len(both), len(numbered)))
-        weights[np.arange(len(both)), both["first"].astype(int)] = 1
-        weights[np.arange(len(both)), both["second"].astype(int)] = -1
-        tested = noise.contrasts(weights, noise.cells(numbered, "accuracy_pct", spread))
-        signs = np.sign(tested["estimate"]) * ((tested["low"] > 0) | (tested["high"] < 0))
-        both = both.drop(columns=["first", "second"])
+        rows, weights = np.arange(len(both)), np.zeros((len(both), len(trained)))
+        weights[rows, both.pop("first")] = 1
+        weights[rows, both.pop("second")] = -1
+        tested = noise.contrasts(weights, noise.cells(trained, "accuracy_pct", spread))
+        signs = np.sign(tested["estimate"]) * (tested["p"] < LEVEL)
         found.append(both.assign(source=name, difference=tested["estimate"], significant=signs))
     return pd.concat(found, ignore_index=True)
 

@@ -8,23 +8,24 @@ import pandas as pd
 
 from mlops_lib import tables
 from mlops_lib.plots import Picture, styled
-from mlops_lib.study import figures, pairs
+from mlops_lib.study import figures, pairs, sources, words
 from mlops_lib.study.protocol import SOURCES
 from mlops_lib.study.selection import select
-from mlops_lib.study.sources import Source
 
 KEYS = ["source", "input_size", "model"]
 
 
-def speed_ups(results: dict[str, Source]) -> pd.DataFrame:
+def speed_ups(runs: pd.DataFrame) -> pd.DataFrame:
     """Return how many times as fast a GPU trains, by source, size of image and network.
 
     Columns: KEYS, devices (`GPU against CPU`, "" where not stated), low and high (over optimizers),
     n, cpu_seconds and gpu_seconds (means; for the same images).
     """
     found = []
-    for name, source in results.items():
-        ratios = pairs.gpu_ratios(source.q2).assign(source=name)
+    for source in (sources.report("A"), sources.report("B"), sources.ours(runs)):
+        ratios = pairs.gpu_ratios(source.q2).assign(source=source.name)
+        if ratios.empty:
+            continue
         timed = source.q2.groupby(["input_size", "model", "device"])["seconds"].mean().unstack()
         each = ratios.groupby([*KEYS, "devices"], sort=False)["ratio"].agg(["min", "max", "size"])
         each = each.rename(columns={"min": "low", "max": "high", "size": "n"}).reset_index()
@@ -37,7 +38,8 @@ def facts(found: pd.DataFrame) -> dict[str, Any]:
     """Return the least and the greatest speed-up; nothing where our runs have none.
 
     of: (low, high) by source; ours: (low, high) by size of image; devices of our runs; deeper (in
-    how many pairs of source and size ResNet-50 gains more) and compared (of how many).
+    how many pairs of source and size ResNet-50 gains more) and compared (of how many);
+    epoch_seconds and epoch_on: of the fastest of our runs on a CPU.
     """
     ours = select(found, source=SOURCES[2])
     if ours.empty:
@@ -49,21 +51,16 @@ def facts(found: pd.DataFrame) -> dict[str, Any]:
 
     wide = found.pivot_table("low", KEYS[:2], "model").reindex(columns=["resnet18", "resnet50"])
     wide = wide.dropna()
+    fastest = ours.loc[ours["cpu_seconds"].idxmin()]
     return {
+        "epoch_seconds": fastest["cpu_seconds"],
+        "epoch_on": fastest["devices"].partition(" against ")[2],
         "of": ends("source", found),
         "ours": ends("input_size", ours),
         "devices": ours["devices"].unique().tolist(),
         "deeper": int((wide["resnet50"] > wide["resnet18"]).sum()),
         "compared": len(wide),
     }
-
-
-def times_text(low: float, high: float) -> str:
-    """Return `7.6 to 7.8` or, where both are as good as equal, one number."""
-    low_text, high_text = (
-        f"{value:.1f}" if value < 100 else f"{value:.0f}" for value in (low, high)
-    )
-    return low_text if low_text == high_text else f"{low_text} to {high_text}"
 
 
 def table(found: pd.DataFrame) -> pd.DataFrame:
@@ -75,7 +72,7 @@ def table(found: pd.DataFrame) -> pd.DataFrame:
             "Network": found["model"].map(tables.title),
             "CPU (s)": found["cpu_seconds"].map("{:,.0f}".format),
             "GPU (s)": found["gpu_seconds"].map("{:,.1f}".format),
-            "Times as fast": [times_text(row.low, row.high) for row in found.itertuples()],
+            "Times as fast": [words.times((row.low, row.high)) for row in found.itertuples()],
             "Machines": found["devices"].replace("", "not stated"),
         }
     )
@@ -95,7 +92,7 @@ def draw(found: pd.DataFrame, finding: str) -> Picture:
     for y, row in rows.iterrows():
         colour = of_ours if row["source"] == SOURCES[2] else of_reports
         axis.plot([row["low"], row["high"]], [y, y], "o-", color=colour, markersize=6, linewidth=4)
-        axis.annotate(f"{times_text(row['low'], row['high'])}×", (row["high"], y), (8, 0),
+        axis.annotate(f"{words.times((row['low'], row['high']))}×", (row["high"], y), (8, 0),
                       textcoords="offset points", va="center", fontsize=11)  # fmt: skip
         size = f"{row['input_size']:.0f}×{row['input_size']:.0f}"
         labels.append(f"{row['source']}, {size}, {tables.title(row['model'])}")
@@ -108,5 +105,5 @@ def draw(found: pd.DataFrame, finding: str) -> Picture:
 
 def _described(rows: pd.DataFrame, labels: list[str]) -> str:
     each = zip(labels, rows["low"], rows["high"], strict=True)
-    values = [f"{label}: {times_text(low, high)}" for label, low, high in each]
+    values = [f"{label}: {words.times((low, high))}" for label, low, high in each]
     return f"Times that a GPU trains as fast as a CPU. {'; '.join(values)}"

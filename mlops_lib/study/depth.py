@@ -8,12 +8,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from mlops_lib import tables
+from mlops_lib import paths, tables
 from mlops_lib.plots import Picture, styled
-from mlops_lib.study import by_source, figures, pairs, protocol, selection, sources
-from mlops_lib.study.protocol import NOT_STATED, PUBLISHED_EPOCHS, Q2_DATASET, SOURCES
+from mlops_lib.study import by_source, effects, figures, protocol, selection, sources
+from mlops_lib.study.protocol import MACHINE, NOT_STATED, PUBLISHED_EPOCHS, Q2_DATASET, SOURCES
 from mlops_lib.study.selection import select
-from mlops_lib.study.table_cells import setting_text
+from mlops_lib.study.table_cells import setting_title
 
 MODELS = list(protocol.MODELS)
 KEYS = ["source", "table", "dataset", "setting"]
@@ -27,7 +27,7 @@ def both_networks(runs: pd.DataFrame) -> pd.DataFrame:
     """
     found = []
     for name, trained in by_source.trainings(runs).items():
-        texts = [setting_text(run) for run in trained.to_dict("records")]
+        texts = [setting_title(run) for run in trained.to_dict("records")]
         found.append(trained.assign(source=name, table=by_source.Q1A, setting=texts))
     for source in (sources.report("A"), sources.report("B"), sources.ours(runs)):
         timed = source.q2
@@ -51,20 +51,29 @@ def _device_text(run: dict[str, Any]) -> str:
 def times_as_long(runs: pd.DataFrame) -> pd.Series:
     """Return how many times as long ResNet-50 trains, for each setting timed with both networks."""
     timed = selection.complete(sources.ours(runs).timed)
-    both = pairs.find(timed, "model", "resnet50", "resnet18", "train_seconds")
-    return both["first"] / both["second"]
+    both = effects.matched(timed, "model", "resnet50", "resnet18", "train_seconds", alike=MACHINE)
+    deep, shallow = (timed["train_seconds"].take(both[side]) for side in effects.POSITIONS)
+    return deep.reset_index(drop=True) / shallow.reset_index(drop=True)
 
 
 def facts(found: pd.DataFrame, ratios: pd.Series) -> dict[str, Any]:
     """Return what a page says of these results; nothing without our own.
 
-    each: `by_source.counts` of ResNet-50, by source and table; gap: our median by dataset, points;
-    times (as long): least and most, or None where nothing was timed.
+    each: `by_source.counts` of ResNet-50, by source and table; large: those of our images larger
+    than 28×28; gap: our median by dataset, points; times (as long): least and most, or None where
+    nothing was timed; operations: times the multiply-adds, by size of image.
     """
     ours = select(found, source=SOURCES[2], table=by_source.Q1A)
     if ours.empty:
         return {}
+    large = select(found, source=SOURCES[2])
+    large = large[large["setting"].str.contains("×")]
+    sizes = pd.read_csv(paths.BOOK / "networks.csv").pivot(
+        index="pixels", columns="model", values="multiply_adds"
+    )
     return {
+        "large": {"pairs": len(large), "ahead": int((large["difference"] > 0).sum())},
+        "operations": (sizes["resnet50"] / sizes["resnet18"]).to_dict(),
         "each": by_source.counts(found, ["source", "table"]).to_dict("index"),
         "gap": (-ours.groupby("dataset")["difference"].median()).to_dict(),
         "times": (ratios.min(), ratios.max()) if len(ratios) else None,

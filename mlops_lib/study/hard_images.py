@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 
-from mlops_lib import data, plots, record, tables
+from mlops_lib import data, record, tables
 from mlops_lib.study import selection
 from mlops_lib.study.protocol import PUBLISHED_EPOCHS
 from mlops_lib.study.selection import select
+from mlops_lib.study.table_cells import NOT_YET
+
+if TYPE_CHECKING:
+    from mlops_lib.plots import Picture
 
 SEED = 0  # runs share their test images only where they share dataset and seed
 SHOWN = 20
@@ -67,50 +72,57 @@ def classes(found: Outcomes) -> dict[str, int]:
 
 
 def facts(every: list[Outcomes]) -> dict[str, Any]:
-    """Return of each dataset: runs, images, never (right), share and best_wrong; classes."""
-    return (
-        {
-            "of": {
-                found.dataset: {
-                    "runs": len(found.right),
-                    "images": found.right.shape[1],
-                    "never": len(found.never),
-                    "best_wrong": found.best_wrong,
-                    "classes": classes(found),
-                }
-                for found in every
-            }
+    """Return by dataset: runs, images, never (right), best_wrong and classes; nothing without runs.
+
+    never and best_wrong are numbers of images, classes those of never.
+    """
+    of = {
+        found.dataset: {
+            "runs": len(found.right),
+            "images": found.right.shape[1],
+            "never": len(found.never),
+            "best_wrong": found.best_wrong,
+            "classes": classes(found),
         }
-        if every
-        else {}
-    )
+        for found in every
+    }
+    return {"of": of} if of else {}
 
 
-def table(every: list[Outcomes]) -> pd.DataFrame:
+def table(facts: dict[str, Any]) -> pd.DataFrame:
     """Lay out `facts`: a row for each dataset."""
     rows = [
         {
             "Dataset": tables.title(name),
             "Runs": of["runs"],
             "Test images": f"{of['images']:,}",
-            "Nobody right": of["never"],
-            "Best run wrong": of["best_wrong"],
-            "Most frequent labels": ", ".join(
-                f"{label} {n}" for label, n in list(of["classes"].items())[:3]
+            "Wrong in every run": of["never"],
+            "Wrong in the best run": f"{of['best_wrong']:,}",
+            "Labels of the former": "; ".join(
+                f"{label}: {n}" for label, n in of["classes"].items()
             ),
         }
-        for name, of in facts(every).get("of", {}).items()
+        for name, of in facts.get("of", {}).items()
     ]
     return pd.DataFrame(rows).set_index("Dataset") if rows else pd.DataFrame()
 
 
-def draw(found: Outcomes, finding: str) -> plots.Picture | None:
-    """Show the first images that nobody gets right, under their labels; None without the data."""
-    if not len(found.never) or not data.local(found.dataset):
-        return None
-    images, labels = data.load(found.dataset)
+def draw(every: list[Outcomes], dataset: str) -> Picture | Markdown:
+    """Show the first images of a dataset that nobody gets right, under their labels.
+
+    Without such an image, or without the dataset, say so.
+    """
+    found = next((some for some in every if some.dataset == dataset), None)
+    if found is None:
+        return Markdown(NOT_YET)
+    finding = f"{len(found.never)} images of {tables.title(dataset)} are wrong in every run"
+    if not len(found.never) or not data.local(dataset):
+        return Markdown(f"{finding} (`mlops data` brings the images).")
+    images, labels = data.load(dataset)
     shown = data.split(labels, SEED)[2][found.never][:SHOWN]
-    names = data.class_names(found.dataset)
-    return plots.image_grid(
-        images[shown], [names[label] for label in labels[shown]], finding, columns=4
-    )
+    names = [data.class_names(dataset)[label] for label in labels[shown]]
+    from mlops_lib import plots  # takes two seconds
+
+    if len(shown) < len(found.never):
+        finding += f"; the first {len(shown)}"
+    return plots.image_grid(images[shown], names, finding, columns=4)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
-from mlops_lib.study import claims, q1b, q2
+from mlops_lib.study import claims
 from mlops_lib.study.checks import UNKNOWN
-from mlops_lib.study.protocol import NOT_RUN, PUBLISHED_EPOCHS, SOURCES
+from mlops_lib.study.protocol import NOT_RUN, SOURCES
 
 
 def figures_in_text(runs: pd.DataFrame) -> dict[str, str]:
     """Return the overview's figures as text, by name; what has no run says so."""
     found = {"runs": str(len(runs))}
-    for dataset in PUBLISHED_EPOCHS:
-        found[f"best_svm_{dataset}"] = q1b.best(runs, dataset)
-    found["gpu_ratio"] = q2.gpu_ratio(runs)
     names = runs["device_name"].unique() if len(runs) else []
     found["machines"] = ", ".join(names) or NOT_RUN
     return found

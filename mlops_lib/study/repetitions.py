@@ -13,9 +13,9 @@ from mlops_lib import tables
 from mlops_lib.plots import Picture, styled
 from mlops_lib.study import by_source, figures, pairs, selection, sources
 from mlops_lib.study.once import once
+from mlops_lib.study.pairs import rate_text
 from mlops_lib.study.protocol import CONFIGURATION, PUBLISHED_EPOCHS, SOURCES
 from mlops_lib.study.selection import select
-from mlops_lib.study.table_cells import rate_text
 
 REPORTS = SOURCES[:2]
 MIN_SETTINGS = 8  # that a ranking is compared by: those of one network
@@ -41,17 +41,10 @@ def trainings(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def differences(by_repetition: dict[str, pd.DataFrame], spread: pd.DataFrame) -> pd.DataFrame:
     """Return `by_source.differences` of all settings `COMPARED`; column compared: which."""
     found = [
-        by_source.differences(by_repetition, *sides, spread).assign(compared=over(*sides))
+        by_source.differences(by_repetition, *sides, spread).assign(compared=pairs.over(*sides))
         for sides in COMPARED
     ]
     return pd.concat(found, ignore_index=True)
-
-
-def over(setting: str, first: Any, second: Any) -> str:
-    """Return how text names what is compared: `1e-4 over 1e-3`."""
-    if setting == "lr":
-        return f"{rate_text(first)} over {rate_text(second)}"
-    return pairs.over(setting, first, second)
 
 
 def correlations(by_repetition: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -189,8 +182,15 @@ def _signs(axis: Axes, found: pd.DataFrame, names: list[str]) -> None:
                     pair[some.index], y[some.index], "^" if sign > 0 else "v", markersize=5.5,
                     color=colours[sign], fillstyle="full" if significant else "none",
                 )  # fmt: skip
-        text = re.sub(r" over (batch |ResNet-)?", r"\nover ", compared)
-        axis.text((start + pair.max()) / 2, -0.75, text, ha="center", va="bottom", fontsize=9)
+        text = re.sub("learning rate | size|(?<=over )ResNet-", "", compared)
+        axis.text(
+            (start + pair.max()) / 2,
+            -0.75,
+            text.replace(" over", "\nover"),
+            ha="center",
+            va="bottom",
+            fontsize=9,
+        )
         start = pair.max() + 2
     axis.set_xlim(-1, start - 1)
 

@@ -12,7 +12,7 @@ from mlops_lib.plots import Picture, styled
 from mlops_lib.study import figures, noise, selection
 from mlops_lib.study.protocol import CONFIGURATION, MODELS, PUBLISHED_EPOCHS
 from mlops_lib.study.selection import select
-from mlops_lib.study.table_cells import setting_text
+from mlops_lib.study.table_cells import setting_title
 
 KIND = ["dataset", "model"]
 KINDS = [(dataset, model) for dataset in PUBLISHED_EPOCHS for model in MODELS]
@@ -28,7 +28,7 @@ def repeated(runs: pd.DataFrame) -> pd.DataFrame:
     taken = select(selection.complete(taken), device=selection.main_device(runs))
     if taken.empty:
         return pd.DataFrame(columns=COLUMNS)
-    settings = [setting_text(run) for run in taken.to_dict("records")]
+    settings = [setting_title(run) for run in taken.to_dict("records")]
     taken = taken.assign(setting=settings, accuracy_pct=100 * taken["test_accuracy"])
     of_kind = taken.groupby(KIND)["setting"].transform("nunique")
     of_seed = taken.groupby([*KIND, "seed"])["setting"].transform("nunique")
@@ -60,39 +60,42 @@ def facts(table: pd.DataFrame) -> dict[str, Any]:
     """Return what a page says of `ranked`: by kind, and which setting is as good as any throughout.
 
     setting, tied_in (of how many kinds), kinds, others (settings tied in as many), network (the
-    most accurate, by dataset), and of_kind: settings, span and seeds_apart (points), reach, pairs,
-    told_apart (pairs of settings further apart than noise explains). Empty without trainings.
+    most accurate, by dataset), pairs and too_close (pairs of settings of a kind, and those that
+    noise may explain), reach (ends over the kinds, points), and closest (`_of_kind` of the kind
+    whose settings lie closest). Empty without trainings.
     """
     if table.empty:
         return {}
     each = table.groupby("setting", sort=False)
     order = pd.DataFrame({"tied_in": each["tied"].sum(), "mean": each["accuracy_pct"].mean()})
     order = order.sort_values(["tied_in", "mean"], ascending=False)
+    tied_in = int(order["tied_in"].iloc[0])
     top = table.loc[table.groupby("dataset")["accuracy_pct"].idxmax()]
-    best, tied_in = order.index[0], int(order["tied_in"].iloc[0])
+    kinds = [_of_kind(here) for _, here in table.groupby(KIND, sort=False)]
     return {
-        "setting": best,
+        "setting": order.index[0],
         "tied_in": tied_in,
-        "kinds": table.groupby(KIND).ngroups,
+        "kinds": len(kinds),
         "others": order.index[1:][order["tied_in"].iloc[1:] == tied_in].tolist(),
         "network": dict(zip(top["dataset"], top["model"], strict=True)),
-        "of_kind": {kind: _of_kind(here) for kind, here in table.groupby(KIND, sort=False)},
+        "pairs": sum(kind["pairs"] for kind in kinds),
+        "too_close": sum(kind["too_close"] for kind in kinds),
+        "reach": (table["reach"].min(), table["reach"].max()),
+        "closest": min(kinds, key=lambda kind: kind["span"]),
     }
 
 
 def _of_kind(here: pd.DataFrame) -> dict[str, Any]:
-    means, reach = here["accuracy_pct"], here["reach"].iloc[0]
+    """Return best (row), settings, span and seeds_apart (points), pairs and too_close of a kind."""
+    means = here["accuracy_pct"]
     gaps = [abs(one - other) for one, other in combinations(means, 2)]
     return {
         "best": here.iloc[0].to_dict(),
         "settings": len(here),
-        "tied": int(here["tied"].sum()),
         "span": means.max() - means.min(),
         "seeds_apart": here["seeds_apart"].max(),
-        "seeds": int(here["count"].min()),
-        "reach": reach,
         "pairs": len(gaps),
-        "told_apart": sum(gap > reach for gap in gaps),
+        "too_close": sum(gap <= here["reach"].iloc[0] for gap in gaps),
     }
 
 

@@ -7,24 +7,18 @@ from typing import Any
 import pandas as pd
 
 from mlops_lib import tables
+from mlops_lib.study.pairs import rate_text
 from mlops_lib.study.protocol import NOT_RUN, PUBLISHED_EPOCHS, published
 from mlops_lib.study.selection import extent, select
 from mlops_lib.study.sources import accuracy_over_seeds
 
 RUN_PAGES = "runs/"  # where the book has them
-LINK_SIGN = "↗"
 NOT_YET = "Not run yet."  # in place of a table or a figure
 NOTHING = "–"  # in the other cells of a row that says `not run`
 
 
-def rate_text(rate: float) -> str:
-    """Return how text writes a learning rate: `1e-3`."""
-    digits, exponent = f"{rate:e}".split("e")
-    return f"{float(digits):g}e{int(exponent)}"
-
-
-def setting_text(run: Any) -> str:
-    """Return `Adam 1e-3, batch 32`: the setting of a training."""
+def setting_title(run: Any) -> str:
+    """Return `Adam 1e-3, batch 32`: optimizer, learning rate and batch size of a training."""
     return f"{tables.title(run['optimizer'])} {rate_text(run['lr'])}, batch {run['batch_size']:.0f}"
 
 
@@ -39,8 +33,8 @@ def accuracy_cell(runs: pd.DataFrame, published_epochs: int | None = None) -> st
         return NOT_RUN
     text = tables.interval_text(*accuracy_over_seeds(runs))
     if len(runs) > 1:
-        text += f"; mean of {len(runs)} seeds"
-    links = [link(run, LINK_SIGN) for run in runs.to_dict("records")]
+        text += f"; mean of {len(runs)} seeds:"
+    links = [link(run, f"seed {run['seed']}") for run in runs.to_dict("records")]
     less = extent(runs.iloc[0], published_epochs).split(", ")
     parts = filter(None, [*less, *runs["divergence"].unique()])
     return " ".join([text, *links]) + "".join(f"; {part}" for part in parts)

@@ -9,7 +9,7 @@ import jinja2
 from IPython.display import Markdown
 
 from mlops_lib import tables
-from mlops_lib.study.table_cells import NOT_YET, rate_text
+from mlops_lib.study.table_cells import NOT_YET
 
 
 def listed(words: Sequence[Any]) -> str:
@@ -18,11 +18,23 @@ def listed(words: Sequence[Any]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
+def signed(points: float) -> str:
+    """Return a number with its sign: `+0.71`, `−0.71`."""
+    return f"{points:+.2f}".replace("-", "−")
+
+
+def times(ends: Sequence[float]) -> str:
+    """Return `7.6 to 8.4`, the ends of a range of factors, or one number where they look alike."""
+    low, high = (f"{value:.1f}" if value < 100 else f"{value:.0f}" for value in ends)
+    return low if low == high else f"{low} to {high}"
+
+
 TEMPLATES = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True)
 TEMPLATES.filters |= {
     "called": tables.title,  # resnet18 → ResNet-18
     "listed": listed,
-    "rate": rate_text,
+    "signed": signed,
+    "times": times,
     "to": lambda value, form: format(value, form),
 }
 

@@ -13,7 +13,23 @@ from hypothesis import strategies as st
 from mlops_lib import record, tables
 from mlops_lib.params import TEMPLATES
 from mlops_lib.publish import html_tables
-from mlops_lib.study import all_runs, beyond, disagreement, overview, q1a, q1b, q2, seeds, sources
+from mlops_lib.study import (
+    all_runs,
+    cpu_or_gpu,
+    depth,
+    disagreement,
+    full_tables,
+    hard_images,
+    noise,
+    overview,
+    repetitions,
+    rounding,
+    sources,
+    svm_or_resnet,
+)
+from mlops_lib.study import (
+    settings as settings_page,
+)
 
 
 def shows(content):
@@ -39,19 +55,34 @@ def assert_is_refused_or_shown(path, content):
     assert record.read(path.with_suffix(".json")).model_dump() == made.model_dump(mode="json")
     runs = tables.all_runs(path.parents[2])
     pages = [made._repr_mimebundle_()["text/html"], html_tables.page(all_runs.table(runs)).data]
-    pages += [html_tables.page(table(runs)).data for table in (q1a.table, q1b.table, q2.table)]
-    pages += [f(runs).data for f in (q1a.finding, q1b.finding, q2.finding)]
     assert overview.figures_in_text(runs)["runs"] == "1"  # text, which Sphinx escapes
     sources.ours(runs)
-    pages += [
-        html_tables.page(beyond.front(runs)).data,
-        seeds.spread(runs).data,
-        disagreement.sides(runs).data,
-    ]
-    beyond.growth(runs)
-    beyond.never_right(runs, runs["dataset"][0], int(runs["seed"][0]))
+    pages += [html_tables.page(table).data for table in story(runs)]
+    pages.append(disagreement.sides(runs).data)
+    svm_or_resnet.growth(runs)
+    hard_images.every(runs)
     assert "<script" not in "".join(pages)
     assert 'href="runs/suite/q1/run.html"' in pages[1]
+
+
+def story(runs):
+    """Return the tables of the pages of results, as they are before they are HTML."""
+    spread = noise.pooled(runs)
+    again = repetitions.trainings(runs)
+    return [
+        full_tables.q1a(runs, spread),
+        full_tables.q1b(runs),
+        full_tables.q2(runs),
+        full_tables.spreads(spread),
+        settings_page.side_by_side(settings_page.ranked(settings_page.repeated(runs), spread)),
+        depth.by_table(depth.both_networks(runs)),
+        svm_or_resnet.table(svm_or_resnet.best(runs)),
+        cpu_or_gpu.table(cpu_or_gpu.speed_ups(runs)),
+        repetitions.table(repetitions.differences(again, spread)),
+        rounding.repeats(runs),
+        rounding.far_apart(rounding.first_epochs(runs)),
+        rounding.devices_table(rounding.devices(runs, spread)),
+    ]
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ grids:
 """
 BOOK = """\
 format: jb-book
-root: results_q1b
+root: tables
 chapters:
   - file: all_runs
   - file: glossary

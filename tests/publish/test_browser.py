@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-MAIN_PAGES = ("intro", "results_q1a", "findings", "beyond", "all_runs")
+MAIN_PAGES = ("intro", "findings", "settings", "hard_images", "tables", "all_runs")
 PHONE = {"width": 390, "height": 844}
 
 
@@ -110,7 +110,7 @@ def test_a_table_sorts_by_a_click_and_filters(tab, site):
     indirect=["tab"],
 )
 def test_figures_follow_dark_mode(tab, site, dark):
-    tab.goto(f"{site}/beyond.html")
+    tab.goto(f"{site}/dead_weights.html")
     picture = tab.locator(".cell_output img").first
     assert picture.evaluate("node => getComputedStyle(node).filter") == (
         "invert(1) hue-rotate(180deg)" if dark else "none"

@@ -1,10 +1,11 @@
 import pandas as pd
 import pytest
 from published_grid import ours, write
+from test_full_tables import SPREAD
 from test_tables import make
 
 from mlops_lib import record, tables
-from mlops_lib.study import beyond, q1a, q1b, selection, sources
+from mlops_lib.study import full_tables, selection, sources
 
 
 def test_a_search_of_more_candidates_comes_first(runs):
@@ -15,11 +16,8 @@ def test_a_search_of_more_candidates_comes_first(runs):
         make("q1b", right=13_900, results={"search": [tried] * 9}, train_images=20_000),
     )
     assert selection.fullest(table)["test_accuracy"].tolist() == [13_800 / 14_000]
-    shown = q1b.table(table)["Measured here", "accuracy"]
+    shown = full_tables.q1b(table)["Measured here", "accuracy"]
     assert shown.str.startswith("98.57").sum() == 1
-    costs = beyond.cost(table).set_index("seconds")["run"]
-    assert costs.index.tolist() == [20, 60]
-    assert costs[60].endswith("SVM, RBF kernel, 3 candidates")
 
 
 def test_runs_of_another_device_are_not_taken_together(runs):
@@ -47,7 +45,6 @@ def test_a_time_counts_where_the_processor_did_nothing_else(runs, device, thread
     table = runs(make(results=results, environment=machine, lr=1e-3, batch_size=32))
     assert table["seconds"].item() == 50
     assert len(selection.alone(table)) == alone
-    assert len(beyond.cost(table)) == alone
     ours = sources.ours(table).q1a.iloc[0]
     assert (ours["train_seconds"] == 50) == alone
 
@@ -64,7 +61,7 @@ def test_tables_show_the_device_that_verdicts_rest_on(runs):
     )
     assert selection.main_device(table) == "cuda"
     assert selection.main_device_first(table)["device"].tolist() == ["cuda", "cuda", "cpu", "cpu"]
-    shown = q1a.table(table).to_string()
+    shown = full_tables.q1a(table, SPREAD).to_string()
     assert "98.57 (" in shown and "97.86 (" not in shown  # 13,800 and 13,700 of 14,000
     assert "97.14 (" in shown  # of the CPU alone
     longer = table.assign(epochs=5)
@@ -108,7 +105,7 @@ def test_seeds_of_the_device_that_verdicts_rest_on_are_shown(runs):
         make(right=13_700, seed=1, **cell | {"optimizer": "sgd"}),
     )
     assert selection.main_device(table) == "cpu"
-    shown = q1a.table(table).to_string()
+    shown = full_tables.q1a(table, SPREAD).to_string()
     assert "98.57 (" in shown and "95.00 (" not in shown
 
 
@@ -120,7 +117,7 @@ def test_only_runs_of_the_published_protocol_are_in_the_published_tables(runs, u
     cell = {"dataset": "mnist", "batch_size": 16, "epochs": 5}
     other = make(right=13_300, **cell | unlike)  # read first
     table = runs(other, make(right=13_800, **cell))
-    shown = q1a.table(table).to_string()
+    shown = full_tables.q1a(table, SPREAD).to_string()
     assert "98.57 (" in shown and "95.00 (" not in shown
     assert sources.ours(table).q1a["test_accuracy"].tolist() == [13_800 / 14_000]
 
