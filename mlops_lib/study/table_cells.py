@@ -8,8 +8,8 @@ import pandas as pd
 
 from mlops_lib import tables
 from mlops_lib.study.pairs import rate_text
-from mlops_lib.study.protocol import NOT_RUN, PUBLISHED_EPOCHS, published
-from mlops_lib.study.selection import extent, select
+from mlops_lib.study.protocol import NOT_RUN
+from mlops_lib.study.selection import extent
 from mlops_lib.study.sources import accuracy_over_seeds
 
 RUN_PAGES = "runs/"  # where the book has them
@@ -55,21 +55,3 @@ def two_level(rows: list[dict], index: list[str]) -> pd.DataFrame:
     table = pd.DataFrame(rows).set_index(index)
     table.columns = pd.MultiIndex.from_tuples(table.columns)
     return table
-
-
-def best_text(runs: pd.DataFrame) -> str:
-    """Return the most accurate of these runs, and what it has less than the published protocol."""
-    run = runs.loc[runs["test_accuracy"].idxmax()]
-    epochs = PUBLISHED_EPOCHS.get(run["dataset"]) if run["template"] == "q1a" else None
-    seed = f"seed {run['seed']}" if run["seed"] else ""
-    other = tables.non_default_text(run, besides=("seed", "epochs")) if epochs else ""
-    parts = [seed, other, extent(run, epochs), run["divergence"]]
-    less = ", ".join(filter(None, parts))
-    return f"{tables.accuracy_text(run)} %: {run['title']}" + (f" ({less})" if less else "")
-
-
-def reports_best(question: str, dataset: str) -> str:
-    """Return the best accuracy that either report has for a question and a dataset."""
-    told = select(published(question), dataset=dataset)
-    best = told.groupby("report")["accuracy_pct"].max()
-    return f"The reports' best: A {best['A']:.2f} %, B {best['B']:.2f} %."
