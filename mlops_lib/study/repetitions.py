@@ -18,6 +18,7 @@ from mlops_lib.study.protocol import CONFIGURATION, PUBLISHED_EPOCHS, SOURCES
 from mlops_lib.study.selection import select
 
 REPORTS = SOURCES[:2]
+ALIKE = 0.5  # the rank correlation from which a ranking is said to come back
 MIN_SETTINGS = 8  # that a ranking is compared by: those of one network
 COMPARED: tuple[tuple[str, Any, Any], ...] = (  # setting, first, second
     ("optimizer", "adam", "sgd"),
@@ -75,21 +76,29 @@ def _spearman(one: pd.Series, other: pd.Series) -> float:
 def facts(rankings: pd.DataFrame, found: pd.DataFrame) -> dict[str, Any]:
     """Return what a page says of `correlations` and `differences`; nothing without repetitions.
 
-    rho: by dataset and report, (lowest, highest) over the repetitions here; repetitions (their
-    number), and `steady` of the pairs.
+    rho: by dataset and report, (lowest, highest) over the repetitions here, and comes_back: whether
+    that is at least `ALIKE` each time (yes), above 0 (in part) or not; and `steady` of the pairs.
     """
     here = rankings[~rankings["source"].isin(REPORTS)]
     if here.empty:
         return {}
-    ends = here.groupby("dataset")[list(REPORTS)].agg(["min", "max"])
+    ends = here.groupby("dataset", sort=False)[list(REPORTS)].agg(["min", "max"])
     return {
         "rho": {
             dataset: {report: tuple(row[report]) for report in REPORTS}
             for dataset, row in ends.iterrows()
         },
-        "repetitions": here["source"].nunique(),
+        "comes_back": {
+            dataset: {report: _comes_back(row[report]["min"]) for report in REPORTS}
+            for dataset, row in ends.iterrows()
+        },
         **steady(found),
     }
+
+
+def _comes_back(lowest: float) -> str:
+    """Return whether a ranking comes back each time, by its lowest correlation."""
+    return "yes" if lowest >= ALIKE else "in part" if lowest > 0 else "no"
 
 
 def several(found: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 import pytest
 from published_grid import write
+from test_tables import make
 
-from mlops_lib.study.protocol import published
+from mlops_lib.study.protocol import CONFIGURATION, PUBLISHED_EPOCHS, published
 
 
 @pytest.fixture
@@ -14,3 +15,16 @@ def folder(smoke, tmp_path):
         write(made, where, accuracy, dataset=row.dataset, model=row.model, lr=row.lr,
               optimizer=row.optimizer, batch_size=row.batch_size, train_size=None)  # fmt: skip
     return tmp_path
+
+
+@pytest.fixture
+def grid(runs):
+    """Return a function: the runs of all published configurations, none of which was trained."""
+    configurations = published("q1a")[CONFIGURATION].drop_duplicates().to_dict("records")
+
+    def table():
+        return runs(
+            *(make(**some, epochs=PUBLISHED_EPOCHS[some["dataset"]]) for some in configurations)
+        )
+
+    return table

@@ -70,10 +70,8 @@ def test_without_trainings_nothing_is_said(trainings, spread):
     assert settings.side_by_side(table).empty
 
 
-def test_only_seeds_that_all_settings_of_a_kind_have_are_compared(runs, folder):
-    from mlops_lib import tables
-
-    table = tables.all_runs(folder)
+def test_only_seeds_that_all_settings_of_a_kind_have_are_compared(grid):
+    table = grid()
     lone = table.iloc[:1].assign(seed=7, test_accuracy=0.5)
     found = settings.repeated(pd.concat([table, lone]))
     assert len(found) == 32 and set(found["seed"]) == {0}
