@@ -10,7 +10,7 @@ import pandas as pd
 
 from mlops_lib.stats import LEVEL
 from mlops_lib.study import effects, noise, sources
-from mlops_lib.study.protocol import SOURCES
+from mlops_lib.study.protocol import CONFIGURATION, SOURCES
 from mlops_lib.study.selection import complete, select
 
 Q1A = "Q1(a)"  # the table that accuracies are of: the reports' Q2 states some, too
@@ -45,7 +45,8 @@ def differences(
         tested = noise.contrasts(weights, noise.cells(trained, "accuracy_pct", spread))
         signs = np.sign(tested["estimate"]) * (tested["p"] < LEVEL)
         found.append(both.assign(source=name, difference=tested["estimate"], significant=signs))
-    return pd.concat(found, ignore_index=True)
+    columns = [*CONFIGURATION, "source", "difference", "significant"]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
 
 
 def counts(found: pd.DataFrame, by: Sequence[str] = ("source",)) -> pd.DataFrame:

@@ -47,9 +47,12 @@ def facts(trainings: dict[str, pd.DataFrame], spread: pd.DataFrame) -> dict[str,
 @styled()
 def draw(table: pd.DataFrame, finding: str) -> Picture:
     """Show Adam minus SGD at both rates, a line for each pair, a panel for dataset and source."""
-    figure, axes = figures.panels(2, 3, 4.6, sharey="row", sharex=True)
+    datasets = [name for name in PUBLISHED_EPOCHS if name in set(table["dataset"])]
+    figure, axes = figures.panels(
+        len(datasets), 3, 1.1 + 1.75 * len(datasets), sharey="row", sharex=True
+    )
     colours = dict(zip(MODELS, figures.colours(2), strict=True))
-    for dataset, row in zip(PUBLISHED_EPOCHS, axes, strict=True):
+    for dataset, row in zip(datasets, axes, strict=True):
         of_dataset = select(table, dataset=dataset)
         low, high = figures.limits(of_dataset["difference"])
         for source, axis in zip(SOURCES, row, strict=True):
@@ -72,7 +75,7 @@ def draw(table: pd.DataFrame, finding: str) -> Picture:
         row[0].set_ylabel(tables.title(dataset), fontsize=11.5)
     for source, axis in zip(SOURCES, axes[0], strict=True):
         axis.set_title(source, fontsize=11.5)
-    axes[1, 1].set_xlabel("learning rate", fontsize=11)
+    axes[-1, 1].set_xlabel("learning rate", fontsize=11)
     figure.supylabel("Adam minus SGD (points)", fontsize=11)
     handles = dict(zip(*reversed(axes[0, 0].get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), **figures.LEGEND_BELOW)

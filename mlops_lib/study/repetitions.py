@@ -41,11 +41,12 @@ def trainings(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def differences(by_repetition: dict[str, pd.DataFrame], spread: pd.DataFrame) -> pd.DataFrame:
     """Return `by_source.differences` of all settings `COMPARED`; column compared: which."""
-    found = [
-        by_source.differences(by_repetition, *sides, spread).assign(compared=pairs.over(*sides))
-        for sides in COMPARED
-    ]
-    return pd.concat(found, ignore_index=True)
+    found = []
+    for sides in COMPARED:
+        table = by_source.differences(by_repetition, *sides, spread)
+        if len(table):
+            found.append(table.assign(compared=pairs.over(*sides)))
+    return pd.concat(found, ignore_index=True) if found else table.assign(compared="")
 
 
 def correlations(by_repetition: dict[str, pd.DataFrame]) -> pd.DataFrame:

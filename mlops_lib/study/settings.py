@@ -42,6 +42,8 @@ def ranked(trainings: pd.DataFrame, spread: pd.DataFrame) -> pd.DataFrame:
     setting, accuracy_pct (mean), seeds_apart (largest less smallest, points), behind (the best,
     points), reach (how far behind noise alone may put it), tied (not further behind than that).
     """
+    if trainings.empty:
+        return pd.DataFrame(columns=[*KIND, "setting", "accuracy_pct", "tied"])
     each = trainings.groupby([*KIND, "setting"], sort=False)["accuracy_pct"]
     table = each.agg(["mean", "min", "max", "count"]).reset_index()
     found = []
@@ -52,8 +54,7 @@ def ranked(trainings: pd.DataFrame, spread: pd.DataFrame) -> pd.DataFrame:
             seeds_apart=here["max"] - here["min"], behind=behind, reach=reach, tied=behind <= reach
         )
         found.append(here.sort_values("behind", kind="stable"))
-    table = pd.concat(found, ignore_index=True) if found else table.assign(tied=False)
-    return table.rename(columns={"mean": "accuracy_pct"})
+    return pd.concat(found, ignore_index=True).rename(columns={"mean": "accuracy_pct"})
 
 
 def facts(table: pd.DataFrame) -> dict[str, Any]:
@@ -101,6 +102,8 @@ def _of_kind(here: pd.DataFrame) -> dict[str, Any]:
 
 def side_by_side(table: pd.DataFrame) -> pd.DataFrame:
     """Lay out `ranked`: a row for each setting, a column for each kind, `=` beside tied ones."""
+    if table.empty:
+        return table
     cells = table["accuracy_pct"].map("{:.2f}".format) + table["tied"].map({True: " =", False: ""})
     kinds = [
         f"{tables.title(model)}, {tables.title(name)}" for name, model in table[KIND].to_numpy()

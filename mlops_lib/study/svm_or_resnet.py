@@ -37,6 +37,7 @@ def growth(runs: pd.DataFrame) -> pd.DataFrame:
         IN_FULL: selection.complete(trained),
     }
     some = pd.concat(runs.assign(method=name) for name, runs in methods.items())
+    some = some[some["dataset"].isin(PUBLISHED_EPOCHS)] if len(some) else some
     if some.empty:
         return pd.DataFrame(columns=COLUMNS)
     some = some.assign(
