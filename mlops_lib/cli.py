@@ -279,6 +279,28 @@ def report(suite: str | None, pdf: Path | None) -> None:
 
 
 @main.command()
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--json", "target", type=_Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write all verdicts with their numbers and records to a JSON file.")  # fmt: skip
+@click.option("--check", "expected", type=_Path(path_type=Path, exists=True), metavar="FILE",
+              help="Exit with 1 if a verdict or a number differs from those in FILE.")  # fmt: skip
+def claims(ids: tuple[str, ...], target: Path | None, expected: Path | None) -> None:
+    """Show the verdict on each published claim, or explain those named (such as A1)."""
+    from mlops_lib import record, tables
+    from mlops_lib.publish import board
+    from mlops_lib.study import verdict_file
+
+    earlier = verdict_file.read(expected) if expected else None
+    found = verdict_file.of_runs(tables.all_runs())
+    if target:
+        record.write_text(found.model_dump_json(indent=1), target.resolve())
+    elif not earlier:
+        click.echo(board.text(found, ids))
+    if earlier and (differ := verdict_file.changes(earlier, found)):
+        raise click.ClickException("\n".join(["the verdicts differ:", *differ]))
+
+
+@main.command()
 @click.argument("first", type=_Path(path_type=Path))
 @click.argument("second", type=_Path(path_type=Path))
 @click.option("--html", "page", type=_Path(dir_okay=False, path_type=Path), metavar="FILE",

@@ -133,6 +133,7 @@ def _row(run: Record, path: Path) -> dict[str, Any]:
         "seconds": seconds,
         "alone": alone,
         "template": run.template,
+        "key": run.key,
         "suite": relative.parts[0],
         "page": relative.with_suffix("").as_posix(),
         "title": run_title(run.parameters),

@@ -17,6 +17,17 @@ NOT_YET = "Not run yet."  # in place of a table or a figure
 NOTHING = "–"  # in the other cells of a row that says `not run`
 
 
+def rate_text(rate: float) -> str:
+    """Return how text writes a learning rate: `1e-3`."""
+    digits, exponent = f"{rate:e}".split("e")
+    return f"{float(digits):g}e{int(exponent)}"
+
+
+def setting_text(run: Any) -> str:
+    """Return `Adam 1e-3, batch 32`: the setting of a training."""
+    return f"{tables.title(run['optimizer'])} {rate_text(run['lr'])}, batch {run['batch_size']:.0f}"
+
+
 def link(run: Any, text: str) -> str:
     """Return a link to a run's page, `[text](runs/…)`, as `publish.html_tables.page` takes it."""
     return f"[{text}]({RUN_PAGES}{run['page']})"
