@@ -67,7 +67,7 @@ class JudgedClaim(_Form):
     """A claim and what each source says of it."""
 
     id: str
-    report: str = Field(pattern="^[AB]$")
+    report: str = Field(pattern="^[A-Z]$")
     short: str
     text: str
     kind: Literal["learning", "hardware", "construction"]
