@@ -12,8 +12,8 @@ SHELL := /bin/bash -o pipefail
 UV = $(shell command -v uv || echo $(BIN)/uv)
 GET_UV = [ -x "$(UV)" ] || $(BIN)/pip install -qq --disable-pip-version-check uv
 TORCH ?=
-# Tests that share what takes long to make are one group.
-SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist loadgroup
+# Side by side, each on a core; tests that share what takes long to make are one group.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup
 # In a log, without a line for each package.
 BRIEF = $(shell [ -t 2 ] || echo "2>&1 | sed '/^ [-+~] /d'")
 LOCK = pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -55,10 +55,10 @@ pdf: .venv/ready
 	@$(BIN)/mlops report --pdf book/_build/book.pdf
 
 test: .venv/ready
-	$(BIN)/pytest $(SIDE_BY_SIDE)
+	$(PYTEST)
 
 test-quick: .venv/ready
-	$(BIN)/pytest $(SIDE_BY_SIDE) tests/study tests/test_*.py
+	$(PYTEST) tests/study tests/test_*.py
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -1,0 +1,89 @@
+"""Kill `make report` in each of its stages and give it again: it resumes, and does nothing twice.
+
+    python tests/benchmarks/killed_report.py
+
+It works in a clone of this checkout's last commit, takes some minutes and 6 GB of disk, and ends
+with exit code 1 if something was done twice.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+COMMAND = ["make", "report", "SUITE=smoke", f"PYTHON={sys.executable}"]
+# Stage → the files that it leaves, each of them once it is whole.
+STAGES = {
+    "install": ".venv/lib/python*/site-packages/*.dist-info/RECORD",
+    "data": "data/**/*-ubyte*",
+    "training": "book/runs/smoke/*/*.json",
+    "book": "book/_build/html/_static/*",
+}
+OURS = ("MLOPS_", "PYTHONPATH", "VIRTUAL_ENV")  # settings that would lead out of the clone
+Kept = dict[Path, tuple[int, int]]
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
+        project = Path(folder, "project")
+        subprocess.run(["git", "clone", "-q", str(PROJECT), str(project)], check=True)
+        kept: Kept = {}
+        repeated: set[Path] = set()
+        for stage in STAGES:
+            seconds = _killed_in(project, stage)
+            repeated |= {path for path, mark in kept.items() if _mark(path) != mark}
+            kept |= {path: _mark(path) for path in _whole(project, stage)}
+            print(f"{stage}: killed after {seconds:.0f} s, with {len(kept)} files kept", flush=True)
+        start = time.monotonic()
+        code = _start(project, sys.stderr.fileno()).wait()
+        # The book is built again: its files may change.
+        kept = {path: mark for path, mark in kept.items() if "_build" not in path.parts}
+        repeated |= {path for path, mark in kept.items() if _mark(path) != mark}
+        print(f"the last: exit code {code} after {time.monotonic() - start:.0f} s")
+        print(
+            f"{len(repeated)} of {len(kept)} files were made twice", *sorted(repeated), sep="\n  "
+        )
+    return int(bool(code or repeated))
+
+
+def _start(project: Path, output: int = subprocess.DEVNULL) -> subprocess.Popen:
+    here = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    return subprocess.Popen(
+        COMMAND, cwd=project, env=here, stdout=output, stderr=output, start_new_session=True
+    )
+
+
+def _killed_in(project: Path, stage: str) -> float:
+    """Start the command, and kill it and all that it started in a stage; return the seconds."""
+    start = time.monotonic()
+    process = _start(project)
+    while not _whole(project, stage):
+        if process.poll() is not None:
+            raise RuntimeError(f"make ended with {process.returncode} before it was killed")
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return time.monotonic() - start
+
+
+def _whole(project: Path, stage: str) -> list[Path]:
+    """Return the files that a stage has left."""
+    return list(project.glob(STAGES[stage]))
+
+
+def _mark(path: Path) -> tuple[int, int]:
+    """Return what changes if a file is written again; (0, 0) if it is gone."""
+    if not path.exists():
+        return 0, 0
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
+
+
+if __name__ == "__main__":
+    sys.exit(main())
