@@ -18,12 +18,13 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 COMMAND = ["make", "report", "SUITE=smoke", f"PYTHON={sys.executable}"]
-# Stage → the files that it leaves, each of them once it is whole.
+PACKAGES = ".venv/lib/python*/site-packages/"
+# Stage → a file that is there in the middle of it, and all that it leaves.
 STAGES = {
-    "install": ".venv/lib/python*/site-packages/*.dist-info/RECORD",
-    "data": "data/**/*-ubyte*",
-    "training": "book/runs/smoke/*/*.json",
-    "book": "book/_build/html/_static/*",
+    "install": (f"{PACKAGES}torch*.dist-info/RECORD", f"{PACKAGES}*.dist-info/RECORD"),
+    "data": ("data/**/*-ubyte", "data/**/*-ubyte"),
+    "training": ("book/runs/smoke/*/*.json", "book/runs/smoke/*/*.json"),
+    "book": ("book/_build/html/_static/*", ""),  # it is built again
 }
 OURS = ("MLOPS_", "PYTHONPATH", "VIRTUAL_ENV")  # settings that would lead out of the clone
 Kept = dict[Path, tuple[int, int]]
@@ -35,15 +36,13 @@ def main() -> int:
         subprocess.run(["git", "clone", "-q", str(PROJECT), str(project)], check=True)
         kept: Kept = {}
         repeated: set[Path] = set()
-        for stage in STAGES:
-            seconds = _killed_in(project, stage)
+        for stage, (reached, left) in STAGES.items():
+            seconds = _killed_when(project, reached)
             repeated |= {path for path, mark in kept.items() if _mark(path) != mark}
-            kept |= {path: _mark(path) for path in _whole(project, stage)}
+            kept |= {path: _mark(path) for path in project.glob(left or "none")}
             print(f"{stage}: killed after {seconds:.0f} s, with {len(kept)} files kept", flush=True)
         start = time.monotonic()
         code = _start(project, sys.stderr.fileno()).wait()
-        # The book is built again: its files may change.
-        kept = {path: mark for path, mark in kept.items() if "_build" not in path.parts}
         repeated |= {path for path, mark in kept.items() if _mark(path) != mark}
         print(f"the last: exit code {code} after {time.monotonic() - start:.0f} s")
         print(
@@ -59,22 +58,17 @@ def _start(project: Path, output: int = subprocess.DEVNULL) -> subprocess.Popen:
     )
 
 
-def _killed_in(project: Path, stage: str) -> float:
-    """Start the command, and kill it and all that it started in a stage; return the seconds."""
+def _killed_when(project: Path, reached: str) -> float:
+    """Start the command; kill all of it when there is such a file; return the seconds."""
     start = time.monotonic()
     process = _start(project)
-    while not _whole(project, stage):
+    while not any(project.glob(reached)):
         if process.poll() is not None:
             raise RuntimeError(f"make ended with {process.returncode} before it was killed")
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     return time.monotonic() - start
-
-
-def _whole(project: Path, stage: str) -> list[Path]:
-    """Return the files that a stage has left."""
-    return list(project.glob(STAGES[stage]))
 
 
 def _mark(path: Path) -> tuple[int, int]:
