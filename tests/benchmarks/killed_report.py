@@ -21,7 +21,7 @@ COMMAND = ["make", "report", "SUITE=smoke", f"PYTHON={sys.executable}"]
 PACKAGES = ".venv/lib/python*/site-packages/"
 # Stage → a file that is there in the middle of it, and all that it leaves.
 STAGES = {
-    "install": (f"{PACKAGES}torch*.dist-info/RECORD", f"{PACKAGES}*.dist-info/RECORD"),
+    "install": (f"{PACKAGES}torch-*.dist-info", f"{PACKAGES}*.dist-info/INSTALLER"),
     "data": ("data/**/*-ubyte", "data/**/*-ubyte"),
     "training": ("book/runs/smoke/*/*.json", "book/runs/smoke/*/*.json"),
     "book": ("book/_build/html/_static/*", ""),  # it is built again
@@ -42,7 +42,7 @@ def main() -> int:
             kept |= {path: _mark(path) for path in project.glob(left or "none")}
             print(f"{stage}: killed after {seconds:.0f} s, with {len(kept)} files kept", flush=True)
         start = time.monotonic()
-        code = _start(project, sys.stderr.fileno()).wait()
+        code = _start(project).wait()
         repeated |= {path for path, mark in kept.items() if _mark(path) != mark}
         print(f"the last: exit code {code} after {time.monotonic() - start:.0f} s")
         print(
@@ -51,11 +51,16 @@ def main() -> int:
     return int(bool(code or repeated))
 
 
-def _start(project: Path, output: int = subprocess.DEVNULL) -> subprocess.Popen:
+def _start(project: Path) -> subprocess.Popen:
     here = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    return subprocess.Popen(
-        COMMAND, cwd=project, env=here, stdout=output, stderr=output, start_new_session=True
-    )
+    with _log(project).open("w") as log:
+        return subprocess.Popen(
+            COMMAND, cwd=project, env=here, stdout=log, stderr=log, start_new_session=True
+        )
+
+
+def _log(project: Path) -> Path:
+    return project.with_name("log")
 
 
 def _killed_when(project: Path, reached: str) -> float:
@@ -64,7 +69,7 @@ def _killed_when(project: Path, reached: str) -> float:
     process = _start(project)
     while not any(project.glob(reached)):
         if process.poll() is not None:
-            raise RuntimeError(f"make ended with {process.returncode} before it was killed")
+            raise RuntimeError(f"make ended before it was killed: {_log(project).read_text()}")
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
