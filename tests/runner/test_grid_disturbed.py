@@ -18,8 +18,8 @@ from mlops_lib import record
 from mlops_lib.runner import grid, kernels
 from mlops_lib.runner.grid import Options
 
-KILLS = 5
-RUNS = 15  # more than are done before the last kill
+KILLS = 3
+RUNS = 9  # more than are done before the last kill
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_a_server_that_can_not_import_ends_the_wait_for_it(tmp_path, fault):
 
 def test_a_killed_kernel_costs_its_run_alone(tmp_path, undisturbed):
     chance = random.Random(0)
-    slots = tiny_slots(tmp_path, 12)
+    slots = tiny_slots(tmp_path, 8)
     finished = threading.Event()
 
     def kill_kernels():
@@ -179,7 +179,7 @@ def test_workers_of_a_cluster_give_the_same_records(tmp_path, undisturbed):
         killer.start()
         how = Options(jobs=64, scheduler=cluster.scheduler_address)
         while not all_slots or len(killed) < KILLS:
-            slots = tiny_slots(tmp_path / str(len(all_slots)), 10 if all_slots else RUNS)
+            slots = tiny_slots(tmp_path / str(len(all_slots)), 6 if all_slots else RUNS)
             all_slots.append(slots)
             assert len(list(grid.execute_all(slots, how))) == len(slots)
         over.set()
@@ -204,7 +204,8 @@ def test_an_interrupt_ends_the_kernels_of_workers(tmp_path):
     from distributed import LocalCluster
 
     file = tmp_path / "long.yaml"
-    fixed = f"{{backend: libsvm, dataset: digits, C: {list(range(1, 1000))}}}"
+    many = list(range(1, 101))
+    fixed = f"{{backend: libsvm, dataset: digits, C: {many}, gamma: {many}}}"
     file.write_text(
         f"description: long\ngrids: [{{template: q1b, fixed: {fixed}, grid: {{seed: [0, 1]}}}}]"
     )

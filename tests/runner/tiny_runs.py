@@ -12,12 +12,13 @@ from mlops_lib.runner import suite
 from mlops_lib.runner.slot import find_slots
 
 FOLDER = Path(__file__).parent
-# The mlops command with its runs in another folder; it heeds an interrupt, which shells keep from
-# what they start in the background, tests included. First it imports a module of `FOLDER`.
+# The mlops command with its runs in another folder; it heeds SIGINT and SIGQUIT, which shells keep
+# from what they start in the background, tests included. First it imports a module of `FOLDER`.
 RUNNER = (
     "import importlib, os, signal, sys; from mlops_lib import cli; "
     f"sys.path.insert(0, {str(FOLDER)!r}); importlib.import_module(sys.argv[1]); "
     "signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "signal.signal(signal.SIGQUIT, signal.SIG_DFL); "
     "os.environ['MLOPS_RUNS'] = sys.argv[2]; cli.main(sys.argv[3:])"
 )
 LIGHT_WORKERS = {"DASK_DISTRIBUTED__WORKER__PRELOAD": str(FOLDER / "light.py")}
