@@ -37,6 +37,7 @@ def _train(share: kernels.Share) -> float:
 
     from mlops_lib import batches, hardware, resnet, train
 
+    kernels.end_with_runner()
     kernels.keep_to(share)
     device = hardware.prepare()
     labels = np.arange(IMAGES) % 10
