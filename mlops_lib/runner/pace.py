@@ -27,18 +27,23 @@ def images_per_second(jobs: int) -> float:
     share = kernels.shares(jobs)[0]
     with ProcessPoolExecutor(1, multiprocessing.get_context("forkserver")) as pool:
         with kernels.plain_parent():
-            trained = pool.submit(_train, share)
+            trained = pool.submit(_train_in, share)
         return trained.result()
 
 
-def _train(share: kernels.Share) -> float:
+def _train_in(share: kernels.Share) -> float:
+    """Train in a forked process, which ends with the runner."""
+    kernels.end_with_runner()
+    kernels.keep_to(share)
+    return _train()
+
+
+def _train() -> float:
     """Train on noise for two short epochs; return the images/s of the second, which is warm."""
     import numpy as np
 
     from mlops_lib import batches, hardware, resnet, train
 
-    kernels.end_with_runner()
-    kernels.keep_to(share)
     device = hardware.prepare()
     labels = np.arange(IMAGES) % 10
     images = np.random.default_rng(0).integers(
