@@ -170,7 +170,10 @@ def _run(suite: str, options: dict) -> tuple[int, int]:
     if options["dry_run"]:
         click.echo("\n".join(plan.lines(slots, statuses, pending, options["jobs"])))
         return 0, 0
-    require_all((slot.run for slot in waiting), here=options["scheduler"] is None)
+    here = options["scheduler"] is None
+    require_all((slot.run for slot in waiting), here=here)
+    if here and (line := plan.forecast(waiting, options["jobs"])):
+        click.echo(line)
     return _execute(waiting, pending, options), len(waiting)
 
 

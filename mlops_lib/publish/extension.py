@@ -140,6 +140,7 @@ def _basis() -> str:
     """Hash all that pages are computed from: records and where they lie, suites, tables, code."""
     folders = (paths.runs(), paths.SUITES, paths.PUBLISHED, paths.PROJECT / "mlops_lib")
     files = [path for folder in folders for path in sorted(folder.rglob("*.*")) if path.is_file()]
+    files = [path for path in files if path.suffix != ".pyc"]  # which a first build writes
     files += [*paths.BOOK.glob("*.csv"), *paths.BOOK.glob("*.json")]
     files += map(record.template_path, TEMPLATES)
     return joblib.hash([(str(path), path.read_bytes()) for path in files])

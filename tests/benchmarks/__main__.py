@@ -19,6 +19,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import book_builds
 import numpy as np
 import torch
 from measure import Contender, ratio, rounds
@@ -267,6 +268,12 @@ def nothing_to_do(most: float) -> Figure:
     return _values(taken[1:], statistics.median(taken[1:])) | {"most": most}
 
 
+def build(way: str, most: float) -> Figure:
+    """Measure the build of the recorded runs' book: from nothing, unchanged, a record changed."""
+    taken = book_builds.builds()[way]
+    return _values(taken, statistics.median(taken)) | {"most": most, "seconds": taken}
+
+
 def _mlops(folder: Path, *words: str) -> str:
     """Run the mlops command with its runs in another folder; return what it writes to stderr."""
     command = [sys.executable, "-c", IN_FOLDER, str(folder), *words]
@@ -298,6 +305,9 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "10,000 recorded runs: the slowest of dry run, status and tables (s)": lambda: many_runs(5.0),
     "a suite with nothing to do, the whole command (s)": lambda: nothing_to_do(2.0),
     "the suite quick with --jobs 2: times a run at a time": lambda: jobs(1.0),
+    speed.BOOK_NEW: lambda: build("from nothing", 75),
+    "the book unchanged (s)": lambda: build("unchanged", 15),
+    speed.BOOK_CHANGED: lambda: build("one record changed", 25),
     "SVM fit + predict, 49,000 images: times scikit-learn": lambda: svm(6.0),
     "test accuracy, fast and plain: distance of means in spreads over seeds": (
         lambda: same_accuracy(1.0)

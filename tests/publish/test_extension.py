@@ -61,3 +61,15 @@ def test_datatables_comes_with_the_book(tmp_path):
     extension._write_datatables(tmp_path)
     assert "DataTable" in (tmp_path / "datatables.js").read_text()
     assert "dt-container" in (tmp_path / "datatables.css").read_text()
+
+
+def test_pages_are_computed_again_where_code_has_changed_but_not_where_it_was_compiled(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(paths, "PROJECT", tmp_path)
+    (tmp_path / "mlops_lib" / "__pycache__").mkdir(parents=True)
+    before = extension._basis()
+    (tmp_path / "mlops_lib" / "__pycache__" / "a.pyc").touch()
+    assert extension._basis() == before
+    (tmp_path / "mlops_lib" / "a.py").touch()
+    assert extension._basis() != before
