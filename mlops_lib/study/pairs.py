@@ -133,7 +133,7 @@ def gpu_ratios(timed: pd.DataFrame) -> pd.DataFrame:
 def setting_text(name: str, value: Any) -> str:
     """Return how text names the value of a setting: `batch 16`, `Adam`."""
     words = {"batch_size": "batch", "lr": "rate", "C": "C"}
-    return f"{words[name]} {value:g}" if name in words else tables.title(value)
+    return f"{words[name]} {tables.value_text(value)}" if name in words else tables.title(value)
 
 
 def over(name: str, first: Any, second: Any) -> str:

@@ -14,4 +14,4 @@ def test_a_page_shows_cells_whole_and_escaped():
 def test_the_levels_of_an_index_are_one_column_below_two_rows_of_heads(runs):
     head, body = html_tables.page(q1a.table(runs())).data.split("<tbody>")
     assert "<th>Dataset, batch, optimizer, rate</th>" in head.split("</tr>")[1]
-    assert "<td>MNIST, 16, SGD, 0.001</td>" in body
+    assert "<td>MNIST, 16, SGD, 1e-3</td>" in body

@@ -58,7 +58,7 @@ def test_runs_that_differ_in_one_parameter_alone_stand_side_by_side(runs):
             make(),
         )
     )
-    assert set(table["Configuration"]) == {"MNIST, ResNet-18, Adam 0.001, batch 32, epochs 1"}
+    assert set(table["Configuration"]) == {"MNIST, ResNet-18, Adam 1e-3, batch 32, epochs 1"}
     assert table["Changed"].tolist() == [
         "input_size; 28",
         "input_size; 224",
