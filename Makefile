@@ -14,6 +14,7 @@ GET_UV = [ -x "$(UV)" ] || $(BIN)/pip install -qq --disable-pip-version-check uv
 TORCH ?=
 # Tests that share what takes long to make are one group.
 SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist loadgroup
+PROSE = README.md $(wildcard book/*.md .github/*.md)
 # In a log, without a line for each package.
 BRIEF = $(shell [ -t 2 ] || echo "2>&1 | sed '/^ [-+~] /d'")
 LOCK = pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -65,6 +66,8 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/codespell $(PROSE) mlops_lib
+	$(BIN)/proselint check --config .proselint.json $(PROSE)
 	@$(MAKE) -s stripped
 
 # The templates as git would commit them: without outputs.

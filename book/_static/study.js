@@ -1,6 +1,7 @@
 // Tables of the class `sortable` sort by a click on a column's head; long ones filter and export.
 // They are whole without this: it is DataTables, from the page's own folder (datatables.js).
 const MANY_ROWS = 20;
+const SCROLLS = ".bd-article .output, .dt-layout-cell, .pst-scrollable-table-container";
 
 const isDark = () => document.documentElement.dataset.theme === "dark";
 
@@ -75,7 +76,8 @@ const explore = (box) => {
     const ink = isDark() ? "#dfe5ea" : "#262626";
     const text = { labelColor: ink, titleColor: ink, labelFontSize: 12, titleFontSize: 12 };
     const lines = { gridColor: isDark() ? "#3a3b3c" : "#dddddd", domainColor: ink, tickColor: ink };
-    const config = { background: "transparent", axis: { ...text, ...lines }, legend: text, view: { stroke: null } };
+    const axis = { ...text, ...lines };
+    const config = { background: "transparent", axis, legend: text, view: { stroke: null } };
     vegaEmbed(chart, spec, { actions: false, renderer: "svg", config });
   });
 };
@@ -85,5 +87,5 @@ document.addEventListener("DOMContentLoaded", async () => {
   document.querySelectorAll(".explorer").forEach(explore);
   const tables = document.querySelectorAll("table.sortable");
   if (tables.length) await makeSortable(tables);
-  document.querySelectorAll(".bd-article .output, figure.table, .pst-scrollable-table-container").forEach(showWhatIsCutOff);
+  document.querySelectorAll(SCROLLS).forEach(showWhatIsCutOff);
 });

@@ -22,6 +22,7 @@ SOURCES = {  # how each is drawn: colours that are told apart by most, on light 
 }
 BELOW = 3.0  # points below our worst full run of a dataset and network, where the axis begins
 ALL = "all settings"
+ROW = alt.Step(13, **{"for": "offset"})  # pixels, for each source of a setting
 STATIC = {"background": "white", "axis": {"labelLimit": 200}}
 
 
@@ -61,10 +62,15 @@ def _marks(data: pd.DataFrame | None = None) -> alt.LayerChart:
     base = alt.Chart(data if data is not None else alt.Undefined).encode(
         y=alt.Y("setting:N", title=None),
         yOffset=alt.YOffset("source:N", scale=alt.Scale(domain=list(SOURCES))),
-        color=alt.Color("source:N", **source),
+        color=alt.Color("source:N", legend=alt.Legend(symbolOpacity=1), **source),
     )
-    x = alt.X("x:Q", title="test accuracy (%)", scale=alt.Scale(zero=False))
-    intervals = base.mark_rule(opacity=0.5).encode(x=alt.X("low:Q"), x2="high:Q")
+    x = alt.X(
+        "x:Q", title="test accuracy (%)", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6)
+    )
+    interval = {"x": alt.X("low:Q", scale=alt.Scale(zero=False)), "x2": "high:Q"}
+    intervals = (
+        base.mark_rule(opacity=0.5).transform_filter("isValid(datum.low)").encode(**interval)
+    )
     points = base.mark_point(filled=True, size=70, opacity=0.9).encode(
         x=x,
         shape=alt.Shape("source:N", scale=alt.Scale(domain=list(SOURCES), range=list(shapes))),
@@ -104,19 +110,14 @@ def _interactive(shown: pd.DataFrame) -> alt.LayerChart:
         _marks(shown)
         .transform_filter(chosen)
         .add_params(*parameters)
-        .properties(
-            width="container",
-            height=alt.Step(13, **{"for": "offset"}),
-            description=about,
-            autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
-        )
+        .properties(width="container", height=ROW, description=about)
         .configure_legend(orient="top", columns=2)
     )
 
 
 def _static(shown: pd.DataFrame) -> alt.FacetChart:
     """Return all full results at once, a panel for each dataset and network."""
-    marks: Any = _marks().properties(width=260, height=alt.Step(9, **{"for": "offset"}))
+    marks: Any = _marks().properties(width=260, height=ROW)
     panels = marks.facet(
         data=shown[shown["in_full"]], align="each",
         row=alt.Row("network:N", title=None), column=alt.Column("dataset:N", title=None),

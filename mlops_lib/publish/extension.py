@@ -33,7 +33,7 @@ from sphinx.util import logging
 
 from mlops_lib import machine, paths, record
 from mlops_lib.params import TEMPLATES
-from mlops_lib.publish import build, run_pages
+from mlops_lib.publish import build, html_tables, run_pages
 from mlops_lib.runner import kernels
 from mlops_lib.study import once
 from mlops_lib.study.table_cells import RUN_PAGES
@@ -48,7 +48,6 @@ UNDECLARED = ("sphinx_multitoc_numbering", "sphinx_jupyterbook_latex")
 TRAINING = ("fvcore", "torch", "torchvision")  # who reads the book alone lacks these
 THEME: dict[str, list[str]] = {
     "navbar_persistent": [],  # the sidebar has the search box
-    "article_header_start": ["toggle-primary-sidebar.html", "breadcrumbs.html"],
 }
 TO_REPOSITORY = ("use_repository_button", "use_edit_page_button", "use_issues_button")
 BOTH_THEMES = "MLOPS_BOTH_THEMES"  # `plots.BOTH_THEMES`, whose library takes two seconds
@@ -70,7 +69,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("build-finished", lambda app, error: _name_fatal(app.env, error))
     app.connect("builder-inited", lambda app: _write_scripts(Path(app.outdir, "_static")))
     app.connect("html-page-context", lambda app, page, _, context, __: _add_scripts(app, context))
-    app.connect("html-page-context", lambda app, page, _, context, __: _name_parent(page, context))
+    app.connect("html-page-context", lambda app, page, _, context, __: _open_run(page, context))
     app.add_enumerable_node(CaptionedTable, "table", html=(_visit_figure, _depart_figure))
     app.add_transform(NumberTables)
     app.setup_extension("sphinx.ext.autodoc")
@@ -96,10 +95,13 @@ def _set_theme(options: dict[str, Any]) -> None:
         options["launch_buttons"] = {}
 
 
-def _name_parent(page: str, context: dict[str, Any]) -> None:
-    """Let the line above a run's page lead to the list of all runs: no table of contents does."""
+def _open_run(page: str, context: dict[str, Any]) -> None:
+    """Begin a run's page, which is in no table of contents, with a link to the list of all runs."""
     if page.startswith(RUN_PAGES):
-        context["parents"] = [{"link": context["pathto"]("all_runs"), "title": "All runs"}]
+        address = context["pathto"]("all_runs")
+        title, end, rest = context["body"].partition("</h1>")
+        title = html_tables.unbroken(title)
+        context["body"] = f'<p><a href="{address}">All runs</a></p>{title}{end}{rest}'
 
 
 def _use_own_kernel(folder: Path) -> None:
