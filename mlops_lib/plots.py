@@ -73,6 +73,7 @@ class Picture:
         """The box that "tight" stands for, found without drawing everything a first time."""
         return self.figure.get_tightbbox().padded(plt.rcParams["savefig.pad_inches"])
 
+    @styled()  # ticks that are made anew have the colours of the settings
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
         if not os.environ.get(BOTH_THEMES):
             return self._bundle("image/png", self._png_text())
