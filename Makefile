@@ -17,6 +17,7 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadgro
 # A killed installation leaves packages of which files are missing: they lack this one, the last.
 FORGET_HALVES = for found in .venv/lib/*/site-packages/*.dist-info; do \
   [ -e "$$found/INSTALLER" ] || rm -rf "$$found"; done
+PROSE = README.md $(wildcard book/*.md .github/*.md)
 # In a log, without a line for each package.
 BRIEF = $(shell [ -t 2 ] || echo "2>&1 | sed '/^ [-+~] /d'")
 LOCK = pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -68,6 +69,8 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/codespell $(PROSE) mlops_lib
+	$(BIN)/proselint check --config .proselint.json $(PROSE)
 	@$(MAKE) -s stripped
 
 # The templates as git would commit them: without outputs.

@@ -39,7 +39,7 @@ def table(runs: pd.DataFrame) -> pd.DataFrame:
             "Dataset": tables.title(values[0]),
             "Batch": values[1],
             "Optimizer": tables.title(values[2]),
-            "Rate": f"{values[3]:g}",
+            "Rate": tables.value_text(values[3]),
         }
         for model in MODELS:
             told = select(reports, model=model, **configuration).set_index("report")["accuracy_pct"]
@@ -79,7 +79,7 @@ def accuracies(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _point(told: dict[str, Any], source: str, accuracy: float, *interval: float) -> dict[str, Any]:
     low, high = interval or (accuracy, accuracy)
-    optimizer = f"{tables.title(told['optimizer'])} {told['lr']:g}"
+    optimizer = f"{tables.title(told['optimizer'])} {tables.value_text(told['lr'])}"
     return {
         "dataset": tables.title(told["dataset"]),
         "model": tables.title(told["model"]),

@@ -12,15 +12,13 @@ from mlops_lib.study.selection import extent, select
 from mlops_lib.study.sources import accuracy_over_seeds
 
 RUN_PAGES = "runs/"  # where the book has them
-LINK_SIGN = "↗"
 NOT_YET = "Not run yet."  # in place of a table or a figure
 NOTHING = "–"  # in the other cells of a row that says `not run`
 
 
 def rate_text(rate: float) -> str:
     """Return how text writes a learning rate: `1e-3`."""
-    digits, exponent = f"{rate:e}".split("e")
-    return f"{float(digits):g}e{int(exponent)}"
+    return tables.value_text(float(rate))
 
 
 def setting_text(run: Any) -> str:
@@ -40,7 +38,7 @@ def accuracy_cell(runs: pd.DataFrame, published_epochs: int | None = None) -> st
     text = tables.interval_text(*accuracy_over_seeds(runs))
     if len(runs) > 1:
         text += f"; mean of {len(runs)} seeds"
-    links = [link(run, LINK_SIGN) for run in runs.to_dict("records")]
+    links = [link(run, f"seed {run['seed']}") for run in runs.to_dict("records")]
     less = extent(runs.iloc[0], published_epochs).split(", ")
     parts = filter(None, [*less, *runs["divergence"].unique()])
     return " ".join([text, *links]) + "".join(f"; {part}" for part in parts)

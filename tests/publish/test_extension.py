@@ -3,7 +3,7 @@ from types import SimpleNamespace
 from docutils import nodes
 from docutils.utils import new_document
 
-from mlops_lib import params, paths
+from mlops_lib import params, paths, plots
 from mlops_lib.publish import extension
 from mlops_lib.study import once
 
@@ -35,6 +35,10 @@ def test_pages_that_take_long_are_spread():
     assert names == ["all_runs", "glossary", "intro", "scale_out"]
 
 
+def test_pages_are_executed_for_both_themes():
+    assert extension.BOTH_THEMES == plots.BOTH_THEMES
+
+
 def test_signatures_of_parameters_are_short():
     assert extension._signature(params.Q1a) == ("(**fields)", None)
     assert extension._signature(extension.setup) is None
@@ -57,8 +61,30 @@ def test_tables_are_numbered_as_tables():
     assert not isinstance(document[1], extension.CaptionedTable)
 
 
-def test_datatables_comes_with_the_book(tmp_path):
-    extension._write_datatables(tmp_path)
+def test_links_to_the_project_are_one_setting():
+    launch = {"colab_url": "x"}
+    nowhere = {"repository_url": "", "launch_buttons": launch}
+    extension._set_theme(nowhere)
+    assert nowhere["launch_buttons"] == {} and not nowhere["use_edit_page_button"]
+    somewhere = {"repository_url": "https://example.org/a/b", "launch_buttons": launch}
+    extension._set_theme(somewhere)
+    assert somewhere["launch_buttons"] == launch and somewhere["use_edit_page_button"]
+
+
+def test_a_run_page_leads_to_the_list_of_runs():
+    context = {"body": "<h1>Adam 1e-3</h1>1e-3", "pathto": lambda page: f"../{page}.html"}
+    extension._open_run("intro", context)
+    assert context["body"] == "<h1>Adam 1e-3</h1>1e-3"
+    extension._open_run("runs/full/q1a/a", context)
+    assert context["body"] == (
+        '<p><a href="../all_runs.html">All runs</a></p>'
+        '<h1>Adam <span class="rate">1e-3</span></h1>1e-3'
+    )
+
+
+def test_scripts_come_with_the_book(tmp_path):
+    extension._write_scripts(tmp_path)
+    assert "window.vegaEmbed=" in (tmp_path / extension.VEGA).read_text()
     assert "DataTable" in (tmp_path / "datatables.js").read_text()
     assert "dt-container" in (tmp_path / "datatables.css").read_text()
 

@@ -17,18 +17,18 @@ def test_tables_have_a_row_for_each_published_configuration(runs):
 def test_a_run_fills_its_cell_and_no_other(runs):
     table = q1a.table(runs(make(optimizer="sgd", lr=1e-4, batch_size=16, epochs=5)))
     cells = table[("ResNet-18", "measured here")]
-    assert cells["MNIST", 16, "SGD", "0.0001"] == "98.57 (98.36–98.76) [↗](runs/suite/q1a/0)"
+    assert cells["MNIST", 16, "SGD", "1e-4"] == "98.57 (98.36–98.76) [seed 0](runs/suite/q1a/0)"
     assert (cells == NOT_RUN).sum() == 15
     assert (table[("ResNet-50", "measured here")] == NOT_RUN).all()
-    assert table[("ResNet-18", "A")]["MNIST", 16, "SGD", "0.0001"] == "98.40 (-0.17)"
-    assert table[("ResNet-18", "B")]["MNIST", 16, "SGD", "0.0001"] == "97.70 (-0.87*)"
-    assert table[("ResNet-18", "A")]["MNIST", 32, "SGD", "0.0001"] == "98.30"
+    assert table[("ResNet-18", "A")]["MNIST", 16, "SGD", "1e-4"] == "98.40 (-0.17)"
+    assert table[("ResNet-18", "B")]["MNIST", 16, "SGD", "1e-4"] == "97.70 (-0.87*)"
+    assert table[("ResNet-18", "A")]["MNIST", 32, "SGD", "1e-4"] == "98.30"
 
 
 def test_a_shorter_run_says_so(runs):
     table = q1a.table(runs(make(train_images=9000, batch_size=16)))
-    assert "(" not in table[("ResNet-18", "A")]["MNIST", 16, "Adam", "0.001"]
-    cell = table[("ResNet-18", "measured here")]["MNIST", 16, "Adam", "0.001"]
+    assert "(" not in table[("ResNet-18", "A")]["MNIST", 16, "Adam", "1e-3"]
+    cell = table[("ResNet-18", "measured here")]["MNIST", 16, "Adam", "1e-3"]
     assert cell.endswith("; 1 epoch of 5; 9,000 images of 49,000")
 
 
@@ -52,9 +52,9 @@ def test_a_diverged_training_says_so_and_counts_with_its_best_epoch(runs):
     asked = {"batch_size": 16, "epochs": 5}
     table = runs(make(results=diverged, **asked), make(seed=1, **asked))
     shown = q1a.table(table)
-    cell = shown[("ResNet-18", "measured here")]["MNIST", 16, "Adam", "0.001"]
+    cell = shown[("ResNet-18", "measured here")]["MNIST", 16, "Adam", "1e-3"]
     assert "mean of 2 seeds" in cell and cell.endswith("; diverged in epoch 2")
-    assert shown[("ResNet-18", "A")]["MNIST", 16, "Adam", "0.001"].startswith("99.00 (")
+    assert shown[("ResNet-18", "A")]["MNIST", 16, "Adam", "1e-3"].startswith("99.00 (")
     assert html_tables.page(all_runs.table(table)).data.count("diverged in epoch 2") == 1
     assert len(selection.complete(sources.ours(table).q1a)) == 1
     costs = beyond.cost(table).set_index("run")["operations"]
@@ -81,7 +81,7 @@ def test_where_some_configurations_have_more_seeds_the_best_of_those_is_named(ru
     even = [make(right=right, seed=s, **cell) for s, right in enumerate((13_800, 13_780))]
     table = runs(first, *lucky, *even)
     found = q1a.finding(table).data.partition("\n")[0]
-    assert "best: 99.64 (" in found and "Adam 0.0001" in found.partition(";")[0]
+    assert "best: 99.64 (" in found and "Adam 1e-4" in found.partition(";")[0]
     assert "Of 2 configurations with 2 seeds, the best by their mean: 98.50 (" in found
     assert "batch 32; the seeds tell 0 of the 1 others" in found.partition("by their mean")[2]
     worse = [
@@ -103,7 +103,7 @@ def test_settings_that_are_as_good_within_chance_are_named_with_the_best(runs):
         make(right=13_799, momentum=0.0, **cell | {"epochs": 1}),
     )
     found = q1a.finding(table).data.partition("\n")[0]
-    assert "within chance of it: ResNet-18, SGD 0.001, batch 16. Run" in found
+    assert "within chance of it: ResNet-18, SGD 1e-3, batch 16. Run" in found
     assert "with all published epochs: 3 of 16 configurations (ResNet-18). The" in found
 
 

@@ -70,7 +70,7 @@ def test_pairs_are_shown_each_time_that_they_were_run(runs):
     ]  # fmt: skip
     pairs = seeds.repeated_pairs(pd.concat(sides))
     assert set(pairs["compared"]) == {"Adam over SGD"}
-    assert set(pairs["both"]) == {"MNIST, ResNet-18, rate 0.001, batch 16"}
+    assert set(pairs["both"]) == {"MNIST, ResNet-18, rate 1e-3, batch 16"}
     assert pairs["difference"].round(2).tolist() == [9, -0.1]
     assert pairs["significantly_ahead"].tolist() == [1, 0]
     said = seeds.repeated_pairs_in_brief(pairs).data
