@@ -83,3 +83,21 @@ def one(claim_id, source, noise):
     """Return the evidence on a claim."""
     claim = next(claim for claim in claims.claims() if claim.id == claim_id)
     return claims.check(claim, source, dict.fromkeys(checks.MEASURES, noise))
+
+
+def false_verdicts(times):
+    """Return the share of wrong verdicts (per cent) by effect and number of trainings.
+
+    Without an effect every firm word is wrong; with a small lead in all pairs, or one at one
+    learning rate alone, every word against the claim.
+    """
+    only_low = np.where(GRID["lr"] == 1e-4, 1.0, 0.0)
+    shares = {}
+    for trainings in (1, 2, 3, 10):
+        for effect, lead in (("none", 0.0), ("small", 0.1), ("interaction", only_low)):
+            better, every = words(lead, trainings, times, seed=trainings)
+            wrong = better["contradicted"], every["does not hold"] + every["contradicted"]
+            if effect == "none":
+                wrong = wrong[0] + better["holds"], wrong[1] + every["holds"]
+            shares[f"{effect}, {trainings}"] = 100 * max(wrong) / times
+    return shares
