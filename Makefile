@@ -12,8 +12,12 @@ SHELL := /bin/bash -o pipefail
 UV = $(shell command -v uv || echo $(BIN)/uv)
 GET_UV = [ -x "$(UV)" ] || $(BIN)/pip install -qq --disable-pip-version-check uv
 TORCH ?=
-# Tests that share what takes long to make are one group.
-SIDE_BY_SIDE = -n auto --maxprocesses 4 --dist loadgroup
+# Side by side, each on a core; tests that share what takes long to make are one group.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup
+# A killed installation leaves packages of which files are missing: they lack this one, the last.
+FORGET_HALVES = for found in .venv/lib/*/site-packages/*.dist-info; do \
+  [ -e "$$found/INSTALLER" ] || rm -rf "$$found"; done
+PROSE = README.md $(wildcard book/*.md .github/*.md)
 # In a log, without a line for each package.
 BRIEF = $(shell [ -t 2 ] || echo "2>&1 | sed '/^ [-+~] /d'")
 LOCK = pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -55,16 +59,18 @@ pdf: .venv/ready
 	@$(BIN)/mlops report --pdf book/_build/book.pdf
 
 test: .venv/ready
-	$(BIN)/pytest $(SIDE_BY_SIDE)
+	$(PYTEST)
 
 test-quick: .venv/ready
-	$(BIN)/pytest $(SIDE_BY_SIDE) tests/study tests/test_*.py
+	$(PYTEST) tests/study tests/test_*.py
 
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/codespell $(PROSE) mlops_lib
+	$(BIN)/proselint check --config .proselint.json $(PROSE)
 	@$(MAKE) -s stripped
 
 # The templates as git would commit them: without outputs.
@@ -84,6 +90,7 @@ readme: .venv/ready
 
 .venv/ready: requirements.txt pyproject.toml
 	@$(MAKE) -s .venv/bin/pip
+	@$(FORGET_HALVES)
 	@echo "== the environment: fetching 3 GB, once, into .venv (6 GB) =="
 ifeq ($(TORCH),cpu)
 	@$(GET_UV)
@@ -96,6 +103,7 @@ endif
 
 .venv/book: requirements-book.txt pyproject.toml
 	@$(MAKE) -s .venv/bin/pip
+	@$(FORGET_HALVES)
 	@echo "== the environment of the book alone: fetching 0.2 GB, once, into .venv (0.7 GB) =="
 	@$(call install,requirements-book.txt)
 	@touch $@

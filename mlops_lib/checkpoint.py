@@ -72,10 +72,10 @@ def read(path: Path) -> dict[str, Any] | None:
 
     Only tensors and plain containers are read. What is wrong with a damaged file is printed.
     """
-    import torch
-
     if not path.exists():
         return None
+    import torch
+
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # torch does not compare the checksums itself

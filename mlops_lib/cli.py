@@ -170,7 +170,10 @@ def _run(suite: str, options: dict) -> tuple[int, int]:
     if options["dry_run"]:
         click.echo("\n".join(plan.lines(slots, statuses, pending, options["jobs"])))
         return 0, 0
-    require_all((slot.run for slot in waiting), here=options["scheduler"] is None)
+    here = options["scheduler"] is None
+    require_all((slot.run for slot in waiting), here=here)
+    if here and (line := plan.forecast(waiting, options["jobs"])):
+        click.echo(line)
     return _execute(waiting, pending, options), len(waiting)
 
 
@@ -276,6 +279,28 @@ def report(suite: str | None, pdf: Path | None) -> None:
     click.echo(f"The book: {pdf or build.index()}")
     if failed:
         raise click.ClickException("the code of pages fails: " + "; ".join(failed))
+
+
+@main.command()
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--json", "target", type=_Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write all verdicts with their numbers and records to a JSON file.")  # fmt: skip
+@click.option("--check", "expected", type=_Path(path_type=Path, exists=True), metavar="FILE",
+              help="Exit with 1 if a verdict or a number differs from those in FILE.")  # fmt: skip
+def claims(ids: tuple[str, ...], target: Path | None, expected: Path | None) -> None:
+    """Show the verdict on each published claim, or explain those named (such as A1)."""
+    from mlops_lib import record, tables
+    from mlops_lib.publish import board
+    from mlops_lib.study import verdict_file
+
+    earlier = verdict_file.read(expected) if expected else None
+    found = verdict_file.of_runs(tables.all_runs())
+    if target:
+        record.write_text(found.model_dump_json(indent=1), target.resolve())
+    elif not earlier:
+        click.echo(board.text(found, ids))
+    if earlier and (differ := verdict_file.changes(earlier, found)):
+        raise click.ClickException("\n".join(["the verdicts differ:", *differ]))
 
 
 @main.command()

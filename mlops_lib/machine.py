@@ -10,13 +10,25 @@ import sys
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
+INSTRUCTIONS = {"amx_tile": "AMX", "avx512f": "AVX-512", "avx2": "AVX2"}  # the widest first
 
 
 def cpu_name() -> str:
     """Return the processor's name as the system gives it."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def instructions() -> str:
+    """Return the processor's widest vector instructions: AMX, AVX-512 or AVX2; "" if unknown."""
+    flags = _cpuinfo("flags").split()
+    return next((name for flag, name in INSTRUCTIONS.items() if flag in flags), "")
+
+
+def _cpuinfo(field: str) -> str:
+    """Return a field of the first core in /proc/cpuinfo; "" if it is not there."""
     text = CPUINFO.read_text("utf-8", "replace") if CPUINFO.exists() else ""  # Linux has it
-    found = re.search(r"^model name\s*:(.*)$", text, re.MULTILINE)
-    return (found[1].strip() if found else "") or platform.processor() or platform.machine()
+    found = re.search(rf"^{field}\s*:(.*)$", text, re.MULTILINE)
+    return found[1].strip() if found else ""
 
 
 def cores() -> list[int]:

@@ -1,16 +1,19 @@
 """DataFrames and arrays → figures (seaborn).
 
-Every function returns a picture: a notebook shows it once, as the value of its cell. All draw in
-the style of `styled`, and leave matplotlib's settings as they were.
+Every function returns a picture: a notebook shows it once, as the value of its cell; the book shows
+it in the colours of the page, light or dark. All draw in the style of `styled`, and leave
+matplotlib's settings as they were.
 """
 
 from __future__ import annotations
 
 import io
+import os
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -21,8 +24,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
+from mlops_lib import dark
+
 PALETTE = "colorblind"
 COLOURS = 80  # of a picture: a third of the bytes, and no difference that one sees
+MAX_SVG_BYTES = 120_000  # of which a web server sends an eighth; a larger picture is shown as PNG
+BOTH_THEMES = "MLOPS_BOTH_THEMES"  # set where the book's pages are executed
 
 
 @contextmanager
@@ -35,6 +42,7 @@ def styled() -> Iterator[None]:
     with plt.style.context("default"):
         sns.set_theme("notebook", "whitegrid", PALETTE, color_codes=False)
         plt.rcParams.update({"figure.dpi": 80, "figure.subplot.wspace": 0.3})
+        plt.rcParams["svg.hashsalt"] = "mlops"
         yield
 
 
@@ -45,19 +53,46 @@ class Picture:
     figure: Figure
     alt: str
 
-    @styled()
     def png(self) -> bytes:
         """Return the figure as a small PNG file."""
-        drawn, small = io.BytesIO(), io.BytesIO()
-        # The box that "tight" stands for, found without drawing everything a first time.
-        box = self.figure.get_tightbbox().padded(plt.rcParams["savefig.pad_inches"])
-        self.figure.savefig(drawn, format="png", bbox_inches=box)
-        Image.open(drawn).convert("RGB").quantize(COLOURS).save(small, "png", optimize=True)
+        small = io.BytesIO()
+        drawn = Image.open(io.BytesIO(self._saved("png")))
+        drawn.convert("RGB").quantize(COLOURS).save(small, "png", optimize=True)
         return small.getvalue()
 
+    @styled()
+    def _saved(self, form: str) -> bytes:
+        """Return the figure as a file of this form; equal figures give equal files."""
+        file = io.BytesIO()
+        undated = {"Date": None} if form == "svg" else None
+        self.figure.savefig(file, format=form, bbox_inches=self._box, metadata=undated)
+        return file.getvalue()
+
+    @cached_property
+    def _box(self) -> Any:
+        """The box that "tight" stands for, found without drawing everything a first time."""
+        return self.figure.get_tightbbox().padded(plt.rcParams["savefig.pad_inches"])
+
+    @styled()  # ticks that are made anew have the colours of the settings
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
-        data = {"image/png": b64encode(self.png()).decode(), "text/plain": self.alt}
-        return data, {"image/png": {"alt": self.alt}}
+        if not os.environ.get(BOTH_THEMES):
+            return self._bundle("image/png", self._png_text())
+        kind, light, draw = "image/svg+xml", self._svg_text(), self._svg_text
+        if len(light) > MAX_SVG_BYTES:
+            kind, light, draw = "image/png", self._png_text(), self._png_text
+        with dark.colours(self.figure):
+            return self._bundle(kind, light, dark=draw())
+
+    def _bundle(
+        self, kind: str, image: str, **themes: str
+    ) -> tuple[dict[str, str], dict[str, Any]]:
+        return {kind: image, "text/plain": self.alt}, {kind: {"alt": self.alt, **themes}}
+
+    def _svg_text(self) -> str:
+        return self._saved("svg").decode()
+
+    def _png_text(self) -> str:
+        return b64encode(self.png()).decode()
 
 
 def picture(figure: Figure, alt: str) -> Picture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from mlops_lib.stats import wilson
 
 ALONE = 0.8  # of the processor time that its threads could get, what a run alone gets at least
 ALL_IMAGES = 49_000  # for training, of the 70,000
+SMALLEST_DECIMAL = 0.01  # a smaller number is written with its power of ten: 1e-3
 TITLES = {
     "mnist": "MNIST",
     "fashion_mnist": "FashionMNIST",
@@ -39,14 +41,14 @@ def title(value: Any) -> str:
 
 
 def run_title(parameters: dict[str, Any]) -> str:
-    """Return a run's title: `MNIST, ResNet-18, Adam 0.001, batch 16`."""
+    """Return a run's title: `MNIST, ResNet-18, Adam 1e-3, batch 16`."""
     p = parameters
     if "kernel" in p:
         parts = [f"SVM, {title(p['kernel'])} kernel"]
     else:
         parts = [
             title(p["model"]),
-            f"{title(p['optimizer'])} {p['lr']:g}",
+            f"{title(p['optimizer'])} {value_text(p['lr'])}",
             f"batch {p['batch_size']}",
         ]
     return ", ".join([title(p["dataset"]), *parts])
@@ -69,10 +71,20 @@ def non_default_text(run: dict[str, Any], besides: Sequence[str] = ()) -> str:
 
 
 def value_text(value: Any) -> str:
-    """Return how text writes the value of a parameter: `0.001`, `1,10`."""
+    """Return how text writes the value of a parameter: `1e-3`, `0.9`, `1,10`."""
     if isinstance(value, list):
         return ",".join(map(value_text, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    if value == 0 or abs(value) >= SMALLEST_DECIMAL or not math.isfinite(value):
+        return f"{value:g}"
+    digits, exponent = f"{value:e}".split("e")
+    return f"{float(digits):g}e{int(exponent)}"
+
+
+def percent_text(percent: float, decimals: int = 2) -> str:
+    """Return how text writes a share, given in per cent: `99.12 %`."""
+    return f"{percent:.{decimals}f} %"
 
 
 def records(folder: Path | None = None) -> dict[Path, Record]:
@@ -133,6 +145,7 @@ def _row(run: Record, path: Path) -> dict[str, Any]:
         "seconds": seconds,
         "alone": alone,
         "template": run.template,
+        "key": run.key,
         "suite": relative.parts[0],
         "page": relative.with_suffix("").as_posix(),
         "title": run_title(run.parameters),
@@ -215,7 +228,7 @@ def search(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Return the candidates of an SVM search, the best on the validation split first."""
     table = pd.DataFrame(rows).sort_values("val_accuracy", ascending=False, kind="stable")
     table = table.drop(columns="fit_cpu_seconds", errors="ignore")
-    table["val_accuracy"] = (100 * table.pop("val_accuracy")).map("{:.2f} %".format)
+    table["val_accuracy"] = (100 * table.pop("val_accuracy")).map(percent_text)
     seconds = {name: 2 for name in table if name.endswith("_seconds")}
     return table.round(seconds).fillna("").set_index("C")
 

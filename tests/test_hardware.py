@@ -94,6 +94,18 @@ def test_a_processor_whose_name_is_not_in_utf_8_has_one_all_the_same(monkeypatch
     assert machine.cpu_name() == "caf\N{REPLACEMENT CHARACTER}"
 
 
+@pytest.mark.parametrize(
+    ("flags", "widest"),
+    [("fma avx2", "AVX2"), ("avx2 avx512f", "AVX-512"), ("amx_tile avx512f avx2", "AMX"), ("", "")],
+)
+def test_a_processors_widest_instructions_are_named(monkeypatch, tmp_path, flags, widest):
+    (tmp_path / "cpuinfo").write_text(
+        f"model name\t: x\nflags\t\t: sse {flags}\nbugs\t: amx_tile\n"
+    )
+    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "cpuinfo")
+    assert machine.instructions() == widest
+
+
 def test_a_container_has_as_many_cores_as_it_has_time_for(monkeypatch):
     every = machine.cores()
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # as a quota of one processor counts

@@ -49,6 +49,22 @@ def test_a_picture_is_small_and_says_what_it_shows(small):
     assert metadata["image/png"]["alt"].startswith("One image of each class: 0; 1; 2")
 
 
+def test_a_notebook_shows_a_picture_once_and_the_book_in_both_themes(small, monkeypatch):
+    picture = plots.curves([Epoch(1.0, 0.9, 0.5, 1.0)], [1.5, 1.0])
+    data, metadata = picture._repr_mimebundle_()
+    assert list(data) == ["image/png", "text/plain"] and list(metadata["image/png"]) == ["alt"]
+    monkeypatch.setenv(plots.BOTH_THEMES, "yes")
+    data, metadata = picture._repr_mimebundle_()
+    assert list(data) == ["image/svg+xml", "text/plain"]
+    about = metadata["image/svg+xml"]
+    assert about["alt"] == picture.alt and about["dark"] != data["image/svg+xml"]
+    assert "#262626" in data["image/svg+xml"] and "#262626" not in about["dark"]
+    again, _ = picture._repr_mimebundle_()
+    assert again == data
+    monkeypatch.setattr(plots, "MAX_SVG_BYTES", 1000)
+    assert list(picture._repr_mimebundle_()[0]) == ["image/png", "text/plain"]
+
+
 def test_curves_show_both_losses_and_the_accuracy():
     epochs = [Epoch(1.0, 0.9, 0.5, 1.0), Epoch(0.5, 0.6, 0.75, 1.0)]
     left, right = plots.curves(epochs, [1.5, 1.0, 0.6, 0.4]).figure.axes

@@ -78,10 +78,10 @@ def test_training_with_and_without_dead_taps_is_the_same(in_channels, size, prod
     full, live = full.double(), live.double()
     norms.call_directly(live)
     optimizers = [torch.optim.Adam(network.parameters(), lr=1e-3) for network in (full, live)]
-    for step in range(6):
+    for step in range(2):
         torch.manual_seed(step)
-        x = torch.randn(8, in_channels, size, size).double()
-        y = torch.randint(10, (8,))
+        x = torch.randn(4, in_channels, size, size).double()
+        y = torch.randint(10, (4,))
         losses = []
         for network, optimizer in zip((full, live), optimizers, strict=True):
             optimizer.zero_grad()

@@ -4,15 +4,16 @@ import math
 import numpy as np
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
-from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.multitest import multipletests
 
 from mlops_lib import stats
 
 
-@pytest.mark.parametrize("right, total", [(0, 10), (5, 10), (13_800, 14_000)])
-def test_wilson_equals_statsmodels(right, total):
-    expected = proportion_confint(right, total, method="wilson")
-    assert stats.wilson(right, total) == pytest.approx(expected, abs=1e-9)
+def test_wilson_by_hand():
+    assert stats.wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert stats.wilson(10, 10) == pytest.approx((0.7225, 1), abs=1e-4)
+    low, high = stats.wilson(8.5, 10)  # the mean of two counts
+    assert stats.wilson(8, 10)[0] < low < high < stats.wilson(9, 10)[1]
 
 
 def test_paired_differences_by_hand():
@@ -66,6 +67,11 @@ def test_mcnemar_equals_statsmodels_and_every_assignment():
 def test_holm_by_hand():
     assert stats.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert stats.holm([]) == []
+
+
+def test_holm_equals_statsmodels():
+    p = np.random.default_rng(0).uniform(0, 0.2, 20)
+    assert stats.holm(p) == pytest.approx(list(multipletests(p, method="holm")[1]))
 
 
 def test_accuracies_differ_beyond_what_sampling_explains():

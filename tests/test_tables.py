@@ -56,6 +56,15 @@ def test_precision_and_recall_by_hand():
     assert table.loc["b"].tolist() == pytest.approx([0.8182, 0.9, 10])
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1e-3, "1e-3"), (3e-4, "3e-4"), (0.9, "0.9"), (0.01, "0.01"), (2.5e-5, "2.5e-5"),
+     (0.0, "0"), (10.0, "10"), ([1.0, 0.001], "1,1e-3"), ("scale", "scale"), (16, "16")],
+)  # fmt: skip
+def test_small_rates_are_written_with_their_power_of_ten(value, text):
+    assert tables.value_text(value) == text
+
+
 def test_two_runs_are_compared_by_what_differs():
     table = tables.compare(make(lr=0.1), make(lr=0.2, right=13_000))
     assert table.loc["parameters.lr"].tolist() == [0.1, 0.2]

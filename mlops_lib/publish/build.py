@@ -16,6 +16,8 @@ from mlops_lib import paths
 from mlops_lib.checkpoint import atomic_write
 from mlops_lib.params import ParameterError
 from mlops_lib.publish import build_process
+from mlops_lib.runner.plan import duration_text
+from mlops_lib.study import speed
 
 FAILED = "the code of a page fails: "  # begins what the log says of it
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -36,7 +38,9 @@ def build(say: Callable[[str], None]) -> list[str]:
     `say` is called with a line of text before, and with warnings after. Raises ParameterError if
     the folder can't be written to, and BuildError.
     """
-    say("building the book: result pages are computed from the records …")
+    measured = speed.book_seconds(is_built=index().exists())
+    about = f" (about {duration_text(measured[0])} on {measured[1]})" if measured else ""
+    say(f"building the book: result pages are computed from the records{about} …")
     return _jupyter_book(say, index())
 
 

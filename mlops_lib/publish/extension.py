@@ -1,12 +1,14 @@
 """A Sphinx extension: how the book's pages are read and written.
 
 Result pages are computed at every build. Run pages are made safe and begin with a summary
-(`run_pages`). Pictures get the descriptions that their notebooks hold, tables get numbers and can
-be sorted. The reference comes from docstrings.
+(`run_pages`). Pictures get the descriptions that their notebooks hold and the colours of the page,
+tables get numbers and can be sorted. The reference comes from docstrings. Links to the project's
+address are there if `_config.yml` has one.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -20,6 +22,7 @@ from typing import Any
 
 import joblib
 import nbformat
+import vl_convert
 from docutils import nodes
 from ipykernel import kernelspec
 from myst_nb.core.render import NbElementRenderer
@@ -30,7 +33,7 @@ from sphinx.util import logging
 
 from mlops_lib import machine, paths, record
 from mlops_lib.params import TEMPLATES
-from mlops_lib.publish import build, run_pages
+from mlops_lib.publish import build, html_tables, run_pages
 from mlops_lib.runner import kernels
 from mlops_lib.study import once
 from mlops_lib.study.table_cells import RUN_PAGES
@@ -39,27 +42,34 @@ logger = logging.getLogger(__name__)
 EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*: .*", re.MULTILINE)  # as a line of a traceback
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 MAX_PROCESSES = 8
+VEGA = f"vega-{vl_convert.__version__}.js"
 # Jupyter Book's own extensions, which work before or after pages are read, but do not say so.
 UNDECLARED = ("sphinx_multitoc_numbering", "sphinx_jupyterbook_latex")
 TRAINING = ("fvcore", "torch", "torchvision")  # who reads the book alone lacks these
-THEME: dict[str, list[str]] = {"navbar_persistent": []}  # the sidebar has the search box
+THEME: dict[str, list[str]] = {
+    "navbar_persistent": [],  # the sidebar has the search box
+}
+TO_REPOSITORY = ("use_repository_button", "use_edit_page_button", "use_issues_button")
+BOTH_THEMES = "MLOPS_BOTH_THEMES"  # `plots.BOTH_THEMES`, whose library takes two seconds
 
 
 def setup(app: Any) -> dict[str, bool]:
     """Be a Sphinx extension."""
     paths.make_absolute()  # pages are executed in another folder
     os.environ[once.FOLDER] = str(Path(app.doctreedir, "computed"))
+    os.environ[BOTH_THEMES] = "yes"
     _use_own_kernel(Path(app.doctreedir, "jupyter"))
     app.connect("config-inited", lambda app, config: _work_in_parallel(app))
-    app.connect("config-inited", lambda app, config: config.html_theme_options.update(THEME))
+    app.connect("config-inited", lambda app, config: _set_theme(config.html_theme_options))
     app.connect("config-inited", _leave_out, priority=900)  # after the table of contents is read
     app.connect("env-get-outdated", lambda app, env, *_: _computed(env))
     app.connect("env-before-read-docs", lambda app, env, names: _spread(env, names))
     app.connect("source-read", lambda app, name, source: _read(app.env, name, source))
     app.connect("env-updated", lambda app, env: _name_failed(env))
     app.connect("build-finished", lambda app, error: _name_fatal(app.env, error))
-    app.connect("builder-inited", lambda app: _write_datatables(Path(app.outdir, "_static")))
+    app.connect("builder-inited", lambda app: _write_scripts(Path(app.outdir, "_static")))
     app.connect("html-page-context", lambda app, page, _, context, __: _add_scripts(app, context))
+    app.connect("html-page-context", lambda app, page, _, context, __: _open_run(page, context))
     app.add_enumerable_node(CaptionedTable, "table", html=(_visit_figure, _depart_figure))
     app.add_transform(NumberTables)
     app.setup_extension("sphinx.ext.autodoc")
@@ -74,6 +84,24 @@ def _work_in_parallel(app: Any) -> None:
     for name in UNDECLARED:
         if name in app.extensions:
             app.extensions[name].parallel_read_safe = True
+
+
+def _set_theme(options: dict[str, Any]) -> None:
+    """Set the options of the theme; without an address, no page links to the project."""
+    options.update(THEME)
+    has_address = bool(options.get("repository_url"))
+    options.update(dict.fromkeys(TO_REPOSITORY, has_address))
+    if not has_address:
+        options["launch_buttons"] = {}
+
+
+def _open_run(page: str, context: dict[str, Any]) -> None:
+    """Begin a run's page, which is in no table of contents, with a link to the list of all runs."""
+    if page.startswith(RUN_PAGES):
+        address = context["pathto"]("all_runs")
+        title, end, rest = context["body"].partition("</h1>")
+        title = html_tables.unbroken(title)
+        context["body"] = f'<p><a href="{address}">All runs</a></p>{title}{end}{rest}'
 
 
 def _use_own_kernel(folder: Path) -> None:
@@ -140,6 +168,7 @@ def _basis() -> str:
     """Hash all that pages are computed from: records and where they lie, suites, tables, code."""
     folders = (paths.runs(), paths.SUITES, paths.PUBLISHED, paths.PROJECT / "mlops_lib")
     files = [path for folder in folders for path in sorted(folder.rglob("*.*")) if path.is_file()]
+    files = [path for path in files if path.suffix != ".pyc"]  # which a first build writes
     files += [*paths.BOOK.glob("*.csv"), *paths.BOOK.glob("*.json")]
     files += map(record.template_path, TEMPLATES)
     return joblib.hash([(str(path), path.read_bytes()) for path in files])
@@ -181,12 +210,23 @@ class DescribedPictures(NbElementRenderer):
     """Renders a notebook as myst-nb does, but gives each picture its description."""
 
     def render_image(self, data: Any) -> list[Any]:
-        """Return the nodes of an image output."""
+        """Return the nodes of an image output: one, or one for light pages and one for dark."""
+        about = data.output_metadata.get(data.mime_type, {})
+        if not about.get("dark"):
+            return [self._described(data, about)]
+        themes = {"only-light": data, "only-dark": dataclasses.replace(data, content=about["dark"])}
+        both = nodes.container()  # apart from the caption, which the theme would hide with one
+        for name, shown in themes.items():
+            image = self._described(shown, about)
+            image["classes"].append(name)
+            both += image
+        return [both]
+
+    def _described(self, data: Any, about: dict[str, Any]) -> Any:
         (image,) = super().render_image(data)
-        described = data.output_metadata.get(data.mime_type, {}).get("alt")
-        if described:
-            image["alt"] = str(described)
-        return [image]
+        if about.get("alt"):
+            image["alt"] = str(about["alt"])
+        return image
 
 
 class CaptionedTable(nodes.figure):
@@ -214,6 +254,15 @@ def _depart_figure(translator: Any, node: CaptionedTable) -> None:
     translator.depart_figure(node)
 
 
+def _write_scripts(folder: Path) -> None:
+    """Write into the book what its tables and its explorer load; Vega once, as that takes 2 s."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_datatables(folder)
+    if not (folder / VEGA).exists():  # in a scope of its own, it sets `vegaEmbed` alone
+        script = f"(() => {{{vl_convert.javascript_bundle()}}})();"
+        (folder / VEGA).write_text(script, encoding="utf-8")
+
+
 def _write_datatables(folder: Path) -> None:
     """Write DataTables, as itables ships it, into the book: pages load nothing from elsewhere.
 
@@ -222,14 +271,13 @@ def _write_datatables(folder: Path) -> None:
     source = resources.files("itables") / "html"
     module = json.dumps((source / "dt_bundle.js").read_text(encoding="utf-8"))
     blob = f'new Blob([{module}], {{type: "text/javascript"}})'
-    folder.mkdir(parents=True, exist_ok=True)
     script = f"window.dataTables = import(URL.createObjectURL({blob}));\n"
     (folder / "datatables.js").write_text(script, encoding="utf-8")
     (folder / "datatables.css").write_bytes((source / "dt_bundle.css").read_bytes())
 
 
 def _add_scripts(app: Any, context: dict[str, Any]) -> None:
-    """Add DataTables to a page that has sortable tables.
+    """Add DataTables to a page that has sortable tables, Vega to the one with the explorer.
 
     Thebe's scripts are removed: no page uses them, and loading them twice is an error in browsers.
     """
@@ -238,6 +286,8 @@ def _add_scripts(app: Any, context: dict[str, Any]) -> None:
         for script in context["script_files"]
         if "thebe" not in f"{script.filename} {script.attributes}".lower()
     ]
+    if 'class="explorer"' in context.get("body", ""):
+        app.add_js_file(VEGA)
     if 'class="dataframe sortable' in context.get("body", ""):
         app.add_css_file("datatables.css")
         app.add_js_file("datatables.js")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -16,15 +17,19 @@ if TYPE_CHECKING:  # its library takes two seconds
     from mlops_lib.plots import Picture
 
 LINK = re.compile(rf"\[([^\]]+)\]\(({RUN_PAGES}[^()]+)\)")
+RATE = re.compile(r"\b[\d.]+e-\d+\b(?![^<>]*>)")  # not within a tag
 NUMBER = re.compile("<td>(?=[^A-Za-z<]+</td>)")  # a cell without words
 
 
-def page(table: pd.DataFrame, wrap: bool = False) -> HTML | Markdown:
+def page(
+    table: pd.DataFrame, wrap: bool = False, filters: dict[str, list[str]] | None = None
+) -> HTML | Markdown:
     """Return a table as a page shows it: escaped, nothing cut off, a line for each part (`;`).
 
     A cell's `[text](runs/…)` is a link to a run's page. `wrap` lets long texts take several lines.
-    In the book, its columns sort by a click. The levels of an index become one column: the first,
-    which stays in sight where a table is wider than the screen. Without rows it is `Not run yet.`
+    In the book, its columns sort by a click. `filters` are menus above it: a label and the words by
+    which rows are chosen. The levels of an index become one column: the first, which stays in sight
+    where a table is wider than the screen. Without rows it is `Not run yet.`
     """
     if table.empty:
         return Markdown(NOT_YET)
@@ -38,12 +43,21 @@ def page(table: pd.DataFrame, wrap: bool = False) -> HTML | Markdown:
     written = table.map(_cell).to_html(
         escape=False, border=0, justify="left", index=False, classes=classes
     )
-    return HTML(NUMBER.sub('<td class="number">', written))  # these stay on one line
+    written = NUMBER.sub('<td class="number">', written)  # these stay on one line
+    if filters:
+        menus = html.escape(json.dumps(filters))
+        written = written.replace(">", f' data-filters="{menus}">', 1)
+    return HTML(written)
 
 
 def _cell(value: Any) -> str:
     text = "<br>".join(map(html.escape, str(value).split("; ")))
-    return LINK.sub(r'<a href="\2.html">\1</a>', text)
+    return unbroken(LINK.sub(r'<a href="\2.html">\1</a>', text))
+
+
+def unbroken(text: str) -> str:
+    """Return HTML text with rates, such as 1e-3, that browsers keep on one line."""
+    return RATE.sub(r'<span class="rate">\g<0></span>', text)
 
 
 def figure(table: pd.DataFrame, draw: Callable[[pd.DataFrame], Picture]) -> Picture | Markdown:

@@ -21,7 +21,9 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from mlops_lib import checkpoint, record, tables
+from mlops_lib.params import non_default_settings
 from mlops_lib.runner import repeat
+from mlops_lib.study import all_runs
 
 METADATA = {
     "orphan": True,  # in no table of contents: the sidebar would have hundreds of links
@@ -56,32 +58,58 @@ def validate(path: Path) -> None:
 
 
 def summarise(content: nbformat.NotebookNode, made: record.Record, path: Path) -> None:
-    """Begin a run's page with how it is repeated and where it ran; fold its code.
+    """Begin a run's page with what came out and how it is repeated; fold where it ran and its code.
 
     Cells of parameters are removed: the page shows the validated parameters already.
     """
     if not content.cells:  # someone else's notebook
         return
-    ran = made.environment
-    software = ("python", *record.PACKAGES)
-    facts = {
-        "Repeat it": f"<code>{html.escape(repeat.papermill_command(made))}</code>",
-        "Suite": html.escape(path.parents[1].name),
-        "Ran on": html.escape(f"{ran['device_name']}, threads: {ran.get('threads')}"),
-        "With": html.escape(", ".join(f"{name} {ran.get(name)}" for name in software)),
-        "Project at commit": html.escape(str(ran.get("commit"))),
-        "Started": made.started_at,
-        "Took": f"{made.duration_seconds:,.0f} s",
-    }
-    rows = "".join(f"<tr><th>{name}</th><td>{fact}</td></tr>" for name, fact in facts.items())
-    box = _output_alone(f"<table>{rows}</table>")
     for cell in content.cells[1:]:
         tags = set(cell.metadata.get("tags", ()))
         plumbing = tags & {"parameters", "injected-parameters"}
         cell.metadata["tags"] = sorted(tags | {"remove-cell" if plumbing else "hide-input"})
-    title = content.cells[0].source.partition("\n")[0]
-    heading = ", ".join(filter(None, [title, *_differences(made)]))
-    content.cells[:1] = [_markdown(heading), box]
+    heading = ", ".join(filter(None, [tables.run_title(made.parameters), *_differences(made)]))
+    content.cells[:1] = [_markdown(f"# {heading}"), _output_alone(_in_brief(made, path))]
+
+
+def _in_brief(made: record.Record, path: Path) -> str:
+    """Return the result, the parameters that are no defaults and the command; the rest folded."""
+    (run,) = tables.rows({path: made}).to_dict("records")
+    told = all_runs.reported(run)
+    results = [
+        f"<strong>Accuracy {tables.accuracy_text(run)} %</strong>",
+        *(
+            f"report {report}: {tables.percent_text(told[report]) if report in told else 'none'}"
+            for report in "AB"
+        ),
+        f"{run['seconds']:,.1f} s to {'fit' if made.template == 'q1b' else 'train'}",
+    ]
+    changed = {
+        name: f"<code>{html.escape(f'{name}={tables.value_text(value)}')}</code>"
+        for name, value in non_default_settings(made.template, made.parameters).items()
+    }
+    command = html.escape(repeat.papermill_command(made))
+    return (
+        f"<p>{' · '.join(results)}</p>"
+        f"<p>Not default: {' '.join(changed.values()) or 'none'}</p><pre>{command}</pre>"
+        f"<details><summary>Where and when it ran</summary>{_where(made, path)}</details>"
+    )
+
+
+def _where(made: record.Record, path: Path) -> str:
+    """Return a table of where and when a run was executed."""
+    ran = made.environment
+    software = ("python", *record.PACKAGES)
+    facts = {
+        "Suite": path.parents[1].name,
+        "Ran on": f"{ran['device_name']}, threads: {ran.get('threads')}",
+        "With": ", ".join(f"{name} {ran.get(name)}" for name in software),
+        "Project at commit": str(ran.get("commit")),
+        "Started": made.started_at,
+        "Took": f"{made.duration_seconds:,.0f} s",
+    }
+    rows = (f"<tr><th>{name}</th><td>{html.escape(fact)}</td></tr>" for name, fact in facts.items())
+    return f"<table>{''.join(rows)}</table>"
 
 
 def _differences(made: record.Record) -> tuple[str, ...]:

@@ -16,9 +16,9 @@ Private parts of other packages are touched in this file alone:
 - `ensure_running` of `multiprocessing.forkserver` and `.resource_tracker`, undocumented: starts the
   server before the first run needs it (`start_server`);
 - `_config["daemon"]` of `multiprocessing.current_process()`: allows kernels, started as daemons,
-  to have children (`_serve`), and Dask workers, daemons too, to start kernels (`_plain_parent`);
+  to have children (`_serve`), and Dask workers, daemons too, to start kernels (`plain_parent`);
 - `__file__` and `__spec__` of `__main__`: hidden while a process starts, otherwise
-  `multiprocessing` would run the caller's script again in it (`_plain_parent`);
+  `multiprocessing` would run the caller's script again in it (`plain_parent`);
 - `KernelManager.provisioner` of jupyter_client: set before the start, otherwise it would be chosen
   by the kernel's specification, which users may change (`forked`);
 - `process`, `pid` and `pgid` of its `LocalProvisioner`: set to those of the fork
@@ -50,6 +50,7 @@ from mlops_lib import fast, machine, paths, record
 from mlops_lib.params import ParameterError
 from mlops_lib.runner import scratch
 
+PRELOAD = "mlops_lib.runner.preload"  # the module that the server imports
 MAX_SOCKET_PATH, SOCKET_NAME = 107, 48  # characters: of a path; of the part below TMPDIR
 _live: dict[_Manager, str] = {}  # kernels of this process, and their owners
 _starting = threading.Lock()
@@ -120,7 +121,7 @@ def start_server() -> None:
     warnings.filterwarnings("ignore", "resource_tracker", UserWarning)
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # no warning: no debugger is used
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["mlops_lib.runner.preload"])
+    multiprocessing.get_context("forkserver").set_forkserver_preload([PRELOAD])
     with _starting:
         resource_tracker.ensure_running()  # first: it unblocks the signal
         before, tempfile.tempdir = tempfile.tempdir, str(scratch.folder())  # for its socket
@@ -219,7 +220,7 @@ def _serve(connection_file: str, directory: str, share: Share | None) -> None:
 
 
 @contextmanager
-def _plain_parent() -> Iterator[None]:
+def plain_parent() -> Iterator[None]:
     """Start a process that inherits nothing from the caller's script.
 
     `multiprocessing` would run that script again in the new process, and allows no children to a
@@ -265,17 +266,17 @@ def end_with_runner() -> None:
 
 def keep_to(share: Share) -> None:
     """Limit this process to its share of the machine."""
-    import torch
-
     if share.cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, share.cores)
     if share.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = share.gpu
     if share.gpu_shared:
         os.environ[record.GPU_SHARED] = "1"
-    threads = min(share.threads, torch.get_num_threads())
+    torch = sys.modules.get("torch")  # `PRELOAD` may leave it out; it heeds the variable later
+    threads = min(share.threads, torch.get_num_threads() if torch else machine.threads())
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    torch.set_num_threads(threads)
+    if torch:
+        torch.set_num_threads(threads)
 
 
 class _Process:
@@ -286,7 +287,7 @@ class _Process:
     def __init__(self, *arguments: Any) -> None:
         context = multiprocessing.get_context("forkserver")
         self.process: Any = context.Process(target=_serve, args=arguments, daemon=True)
-        with _plain_parent():
+        with plain_parent():
             self.process.start()
         self.pid: Any = self.process.pid
 

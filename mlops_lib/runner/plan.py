@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mlops_lib import data, machine, tables
+from mlops_lib.runner import kernels, pace
 from mlops_lib.runner.slot import Slot, Status
 
 REASONS: dict[Status, str] = {
@@ -16,6 +17,30 @@ REASONS: dict[Status, str] = {
     "stale": "its template has changed since",
     "done": "recorded",
 }
+
+MIN_SECONDS = 60  # shorter suites are done before it pays to measure how long they take
+
+
+def forecast(slots: list[Slot], jobs: int) -> str | None:
+    """Return a line: about how long runs take on this machine, `jobs` at a time; None if unknown.
+
+    The times of recorded runs, which other machines may have made, are scaled by how fast a
+    ResNet-18 trains here for a second.
+    """
+    seconds = sum(estimates(slots).values()) / jobs
+    device = "cuda" if machine.cuda_is_present() else "cpu"
+    recorded = [
+        made.results["images_per_second"]
+        for made in tables.records().values()
+        if pace.is_like_it(made) and made.environment["device"] == device
+    ]
+    if seconds < MIN_SECONDS or not recorded or not kernels.can_fork():
+        return None
+    here, there = pace.images_per_second(jobs), statistics.median(recorded)
+    return (
+        f"about {duration_text(seconds * there / here)} on this machine "
+        f"(ResNet-18: {here:,.0f} images/s here, {there:,.0f} in the recorded runs)"
+    )
 
 
 def lines(

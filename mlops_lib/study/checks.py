@@ -15,10 +15,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from mlops_lib.study import effects, noise
 from mlops_lib.study.effects import POSITIONS
-from mlops_lib.study.pairs import over, rate_text, setting_text
+from mlops_lib.study.pairs import over, setting_text
 from mlops_lib.study.protocol import CONFIGURATION, MACHINE, PUBLISHED_EPOCHS
 from mlops_lib.study.selection import complete, select
 from mlops_lib.study.sources import TIMES, Source, report
+from mlops_lib.study.table_cells import rate_text
 from mlops_lib.study.verdicts import CONTRADICTED, FAILS, HOLDS, Evidence, on_pairs
 
 Spreads = dict[str, pd.DataFrame]  # `noise.pooled` of each measure

@@ -37,7 +37,9 @@ class SvmTime(Check):
 
     def evidence(self, source: Source, spreads: Spreads) -> Evidence:
         resnets, svms = complete(source.timed), complete(source.q1b)
-        trained = (resnets, "train_seconds") if "train_seconds" in resnets else (source.q2, "seconds")
+        trained = (
+            (resnets, "train_seconds") if "train_seconds" in resnets else (source.q2, "seconds")
+        )
         times = {
             "svm": _by_computer(svms, "seconds"),
             "search": _by_computer(svms, "search_seconds"),
@@ -95,9 +97,7 @@ class GpuBetween(Check):
         inside = timed["ratio"].between((1 - TOLERANCE) * self.low, (1 + TOLERANCE) * self.high)
         verdict = HOLDS if inside.all() else FAILS if inside.any() else CONTRADICTED
         values = {"claimed": [self.low, self.high], **_gains(timed)}
-        return Evidence(
-            verdict, self.check, "GPU over CPU", values=values, rows=rows_of(source.q2)
-        )
+        return Evidence(verdict, self.check, "GPU over CPU", values=values, rows=rows_of(source.q2))
 
 
 class GpuAbout(Check):
@@ -114,9 +114,7 @@ class GpuAbout(Check):
         near = abs(timed["ratio"].max() / self.claimed - 1) <= TOLERANCE
         values = {"claimed": [self.claimed], **_gains(timed)}
         verdict = HOLDS if near else CONTRADICTED
-        return Evidence(
-            verdict, self.check, "GPU over CPU", values=values, rows=rows_of(source.q2)
-        )
+        return Evidence(verdict, self.check, "GPU over CPU", values=values, rows=rows_of(source.q2))
 
 
 def _gains(timed: pd.DataFrame) -> dict[str, Any]:
@@ -142,9 +140,7 @@ class LargerGainMore(Check):
         more = gains["resnet50"] > gains["resnet18"]
         verdict = HOLDS if more.all() else FAILS if more.any() else CONTRADICTED
         values = {"pairs": len(more), "ahead": int(more.sum()), **_gains(timed)}
-        return Evidence(
-            verdict, self.check, "GPU over CPU", values=values, rows=rows_of(source.q2)
-        )
+        return Evidence(verdict, self.check, "GPU over CPU", values=values, rows=rows_of(source.q2))
 
 
 class FlopsByArchitecture(Check):

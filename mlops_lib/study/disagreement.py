@@ -104,7 +104,7 @@ def momentum(runs: pd.DataFrame) -> pd.DataFrame:
     told = select(published("q1a"), **SGD)
     runs = selection.main_device_first(runs)
     for (dataset, lr), reports in told.groupby(["dataset", "lr"], sort=False):
-        row = {"Dataset": tables.title(dataset), "Rate": f"{lr:g}"}
+        row = {"Dataset": tables.title(dataset), "Rate": tables.value_text(lr)}
         for value in MOMENTA:
             here = trained(runs, dataset=dataset, lr=lr, momentum=value, epochs=1, **SGD)
             row[f"momentum {value:g}, one epoch"] = accuracy_cell(fullest(here))

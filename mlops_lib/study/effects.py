@@ -47,6 +47,7 @@ class Effect:
     low: float  # 95 % interval of the mean
     high: float
     error: float  # standard error of the mean
+    df: float  # degrees of freedom of that error
     p: float  # two-sided, of the mean
     worst: float  # the least difference, and its standard error
     worst_error: float
@@ -104,6 +105,7 @@ def of(pairs: pd.DataFrame, cells: pd.DataFrame) -> Effect:
         low=float(mean["low"]),
         high=float(mean["high"]),
         error=float(mean["error"]),
+        df=float(mean["df"]),
         p=float(mean["p"]),
         worst=float(worst["estimate"]),
         worst_error=float(worst["error"]),

@@ -9,7 +9,6 @@ import pandas as pd
 
 from mlops_lib import stats, tables
 from mlops_lib.study import selection
-from mlops_lib.study.pairs import rate_text
 from mlops_lib.study.protocol import (
     MODELS,
     NOT_RUN,
@@ -25,6 +24,7 @@ from mlops_lib.study.selection import extent, fullest, select
 from mlops_lib.study.table_cells import (
     NOTHING,
     accuracy_cell,
+    rate_text,
     seconds_text,
     timed_text,
     two_level,

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from mlops_lib import stats
-from mlops_lib.study import selection, sources
+from mlops_lib.study import selection
 from mlops_lib.study.once import once
 from mlops_lib.study.protocol import CONFIGURATION, MACHINE, TEST_IMAGES
 from mlops_lib.study.sources import TIMES, measured
@@ -45,7 +45,8 @@ def of_trainings(trainings: pd.DataFrame, measure: str) -> pd.DataFrame:
         return pd.DataFrame(columns=["std", "df", "settings"])
     names = [*CONFIGURATION, *(MACHINE if measure in TIMES else ["device"])]
     values = scaled(trainings, measure).dropna()
-    alike = values.groupby([trainings[name] for name in names], dropna=False)
+    keys = [trainings[name] for name in names if name in trainings]
+    alike = values.groupby(keys, dropna=False)
     repeated = pd.DataFrame({"variance": alike.var(), "df": alike.count() - 1}).query("df > 0")
     squares = repeated["variance"] * repeated["df"]
     each = repeated.assign(squares=squares, settings=1).groupby(KIND)
@@ -72,21 +73,26 @@ def cells(table: pd.DataFrame, measure: str, noise: pd.DataFrame) -> pd.DataFram
     if everything:
         std[unknown] = math.sqrt((noise["df"] * noise["std"] ** 2).sum() / everything)
         df[unknown] = everything
-    trainings = table.get("trainings", pd.Series(1, table.index)).to_numpy(int)
-    variance = std**2 / trainings
-    if "model" not in table:
-        share = table[measure].to_numpy(float) / 100
-        images = table.get("test_images", pd.Series(TEST_IMAGES, table.index)).to_numpy(float)
-        variance, df = 1e4 * share * (1 - share) / images, np.full(len(table), np.inf)
+    trainings = _column(table, "trainings", 1).astype(int)
+    share = table[measure].to_numpy(float) / 100
+    of_images = 1e4 * share * (1 - share) / _column(table, "test_images", TEST_IMAGES)
+    svm = table["model"].isna().to_numpy() if "model" in table else np.full(len(table), True)
     return pd.DataFrame(
         {
             "value": scaled(table, measure).to_numpy(float),
-            "variance": variance,
-            "df": df,
+            "variance": np.where(svm, of_images, std**2 / trainings),
+            "df": np.where(svm, np.inf, df),
             "trainings": trainings,
             "kind": [" ".join(map(str, kind)) for kind in trained],
         }
     )
+
+
+def _column(table: pd.DataFrame, name: str, otherwise: float) -> np.ndarray:
+    """Return a column's values; where there is none, or no value, another."""
+    if name not in table:
+        return np.full(len(table), float(otherwise))
+    return table[name].fillna(otherwise).to_numpy(float)
 
 
 def contrasts(weights: ArrayLike, cells: pd.DataFrame) -> pd.DataFrame:
@@ -108,7 +114,14 @@ def contrasts(weights: ArrayLike, cells: pd.DataFrame) -> pd.DataFrame:
         p = 2 * t.sf(np.abs(estimate) / error, df)
     reach = t.ppf(1 - stats.LEVEL / 2, df) * error
     return pd.DataFrame(
-        {"estimate": estimate, "error": error, "df": df, "p": p, "low": estimate - reach, "high": estimate + reach}
+        {
+            "estimate": estimate,
+            "error": error,
+            "df": df,
+            "p": p,
+            "low": estimate - reach,
+            "high": estimate + reach,
+        }
     )
 
 

@@ -9,9 +9,9 @@ import pandas as pd
 from mlops_lib import tables
 from mlops_lib.plots import Picture, styled
 from mlops_lib.study import by_source, figures
-from mlops_lib.study.pairs import rate_text
 from mlops_lib.study.protocol import MODELS, PUBLISHED_EPOCHS, SOURCES
 from mlops_lib.study.selection import select
+from mlops_lib.study.table_cells import rate_text
 
 RATES = (1e-4, 1e-3)
 STYLES = dict(zip(MODELS, (("o", "-"), ("s", "--")), strict=True))  # mark and line of a network

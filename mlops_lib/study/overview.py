@@ -1,25 +1,66 @@
-"""The book's first page: its figures and the claims that our runs judge."""
+"""The book's first page: the facts that its sentences state."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
-from mlops_lib.study import claims
-from mlops_lib.study.checks import UNKNOWN
-from mlops_lib.study.protocol import NOT_RUN, SOURCES
+from mlops_lib.study import noise
+from mlops_lib.study.protocol import SOURCES
+from mlops_lib.study.sentences import signed
+from mlops_lib.study.verdict_file import Finding, VerdictFile
+from mlops_lib.study.verdicts import CONTRADICTED, HOLDS
+
+SEEDS = 2  # of each setting, for the least difference that can be told
 
 
-def figures_in_text(runs: pd.DataFrame) -> dict[str, str]:
-    """Return the overview's figures as text, by name; what has no run says so."""
-    found = {"runs": str(len(runs))}
-    names = runs["device_name"].unique() if len(runs) else []
-    found["machines"] = ", ".join(names) or NOT_RUN
-    return found
+def facts(runs: pd.DataFrame, verdicts: VerdictFile) -> dict[str, Any]:
+    """Return what the overview states; a finding without evidence is None. Empty without runs."""
+    if runs.empty:
+        return {}
+    ours = {claim.id: claim.sources[SOURCES[2]] for claim in verdicts.claims}
+    counts = {
+        word: [name for name, found in ours.items() if found.verdict == word]
+        for word in (HOLDS, CONTRADICTED)
+    }
+    again = {claim.id: claim.repetitions for claim in verdicts.claims if claim.repetitions}
+    unsteady = [name for name, counted in again.items() if counted.same < counted.of]
+    return {
+        "runs": len(runs),
+        "total": len(ours),
+        "counts": counts,
+        "others": len(ours) - sum(map(len, counts.values())),
+        "adam": _by_rate(ours["A1"]),
+        "depth": _depth(ours["A3"]),
+        "noise": _noise(noise.pooled(runs)),
+        "repetitions": max((counted.of for counted in again.values()), default=1),
+        "repeated": len(again),
+        "steady": len(again) - len(unsteady),
+        "unsteady": unsteady,
+        "machines": runs["device_name"].unique().tolist(),
+    }
 
 
-def judged_here(judged: pd.DataFrame) -> pd.DataFrame:
-    """Lay out the claims that our runs can judge, with what they show in a line."""
-    ours = judged[(judged["source"] == SOURCES[2]) & (judged["verdict"] != UNKNOWN)]
-    table = claims.summary(judged).loc[lambda rows: rows.index.isin(ours["id"])]
-    table["What our runs show"] = ours.set_index("id")["brief"]
-    return table[["Claim", SOURCES[2], "What our runs show", *SOURCES[:2]]]
+def _by_rate(found: Finding) -> dict[str, Any] | None:
+    """Return Adam's lead at both learning rates, where they differ significantly."""
+    rates = {of.value: of for of in found.depends_on if of.setting == "lr"}
+    if len(rates) < 2:
+        return None
+    return {
+        name: {"text": f"{signed(of.effect)} points" + ("" if of.sign else " (not significant)")}
+        for name, (_, of) in zip(("low", "high"), sorted(rates.items()), strict=True)
+    }
+
+
+def _depth(found: Finding) -> dict[str, Any] | None:
+    """Return how far ResNet-50 is behind, where it is."""
+    part = (found.parts or [found])[0]
+    if part.effect is None or part.effect >= 0:
+        return None
+    return {"behind": part.behind, "pairs": part.pairs, "points": f"{-part.effect:.2f}"}
+
+
+def _noise(spread: pd.DataFrame) -> dict[str, str] | None:
+    least = noise.least_difference(spread, SEEDS)
+    return {"low": f"{least.min():.2f}", "high": f"{least.max():.2f}"} if len(least) else None

@@ -11,6 +11,7 @@ import pandas as pd
 from mlops_lib import stats, tables
 from mlops_lib.study import selection
 from mlops_lib.study.protocol import PAIR_KEYS, PAIRING_COLUMNS, TEST_IMAGES
+from mlops_lib.study.table_cells import rate_text
 
 Pair = tuple[dict[str, Any], dict[str, Any]]  # two results: rows of a source's table
 
@@ -128,11 +129,6 @@ def gpu_ratios(timed: pd.DataFrame) -> pd.DataFrame:
         both["name_cpu"] != "", ""
     )
     return both.assign(ratio=both["seconds_cpu"] / both["seconds_gpu"])[[*keys, "ratio", "devices"]]
-
-
-def rate_text(lr: float) -> str:
-    """Return how text writes a learning rate: `1e-3`."""
-    return f"{lr:.0e}".replace("e-0", "e-")
 
 
 def setting_text(name: str, value: Any) -> str:

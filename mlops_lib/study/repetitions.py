@@ -13,9 +13,9 @@ from mlops_lib import tables
 from mlops_lib.plots import Picture, styled
 from mlops_lib.study import by_source, figures, pairs, selection, sources
 from mlops_lib.study.once import once
-from mlops_lib.study.pairs import rate_text
 from mlops_lib.study.protocol import CONFIGURATION, PUBLISHED_EPOCHS, SOURCES
 from mlops_lib.study.selection import select
+from mlops_lib.study.table_cells import rate_text
 
 REPORTS = SOURCES[:2]
 ALIKE = 0.5  # the rank correlation from which a ranking is said to come back

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jinja2 import Environment, StrictUndefined
 
 from mlops_lib import tables
@@ -18,7 +20,8 @@ FACTORS = {
     "lr": "learning rate",
 }
 PAIRS = """\
-{{ e.what }}: {{ mean }} on average (95 % interval {{ low }} to {{ high }}), \
+{{ e.what }}: {{ mean }} on average\
+{% if e.effect.error == e.effect.error %} (95 % interval {{ low }} to {{ high }}){% endif %}, \
 ahead in {{ e.effect.wins }} of {{ e.effect.n }} pair{{ "s" if e.effect.n > 1 }}\
 {% if e.effect.significant_wins %} ({{ e.effect.significant_wins }} significantly){% endif %}\
 {% if e.effect.losses %}, behind in {{ e.effect.losses }}\
@@ -32,12 +35,15 @@ TEMPLATES = {
 {{ e.what }} on {{ v.dataset | title }}: {{ "%.2f" | format(v.best_pct) }} % (claimed \
 {{ "%.2f" | format(v.claimed_pct) }} %){% if v.by %}, by {{ by }}{% endif %}""",
     "svm_time": """\
-{% for dataset, times in v.items() %}{{ dataset | title }}: SVMs took {{ times.svm_seconds | range }} \
-s to fit, ResNets {{ times.resnet_seconds | range }} s to train{{ "; " if not loop.last }}{% endfor %}""",
+{% for dataset, times in v.items() %}{{ dataset | title }}: SVMs took \
+{{ times.svm_seconds | range }} s to fit, ResNets {{ times.resnet_seconds | range }} s to train\
+{{ "; " if not loop.last }}{% endfor %}""",
     "gpu_between": """\
-GPU over CPU: {% for model, times in v.times.items() %}{{ model | title }} {{ times | factor }} times\
-{{ ", " if not loop.last }}{% endfor %}{% if v.machines %} ({{ v.machines | join("; ") }}){% endif %}""",
-    "flops_by_architecture": "operation counts are {{ 'equal' if v.equal else 'unequal' }} on both devices",
+GPU over CPU: {% for model, times in v.times.items() %}{{ model | title }} {{ times | factor }} \
+times{{ ", " if not loop.last }}{% endfor %}\
+{% if v.machines %} ({{ v.machines | join("; ") }}){% endif %}""",
+    "flops_by_architecture": """\
+operation counts are {{ 'equal' if v.equal else 'unequal' }} on both devices""",
     "deeper_costs_more": "ResNet-50 takes {{ v.times | factor }} times the operations of ResNet-18",
 }
 TEMPLATES["gpu_about"] = TEMPLATES["larger_gain_more"] = TEMPLATES["gpu_between"]
@@ -49,22 +55,16 @@ def sentence(evidence: Evidence) -> str:
         return "; ".join(f"{part.verdict}: {sentence(part)}" for part in evidence.parts)
     if evidence.verdict in SILENT:
         return f"{evidence.what}: {evidence.verdict}"
-    return _environment().from_string(TEMPLATES.get(evidence.check, PAIRS)).render(
-        e=evidence, v=evidence.values, **_effect(evidence), **_by(evidence)
+    return (
+        _environment()
+        .from_string(TEMPLATES.get(evidence.check, PAIRS))
+        .render(e=evidence, v=evidence.values, **_effect(evidence), **_by(evidence))
     )
 
 
-def decisive(evidence: Evidence) -> Evidence:
-    """Return the part that decides the verdict; evidence without parts is its own."""
-    for part in evidence.parts:
-        if part.verdict == evidence.verdict:
-            return part
-    return evidence
-
-
-def brief(evidence: Evidence) -> str:
-    """Return the sentence of the decisive part."""
-    return sentence(decisive(evidence))
+def decided(found: Any) -> Any:
+    """Return the part that decides the verdict, of evidence or of a finding; else itself."""
+    return next((part for part in found.parts if part.verdict == found.verdict), found)
 
 
 def _environment() -> Environment:

@@ -13,6 +13,9 @@ from mlops_lib import machine as this_machine
 from mlops_lib.paths import BOOK
 
 BENCHMARKS = BOOK / "benchmarks.json"
+BOOK_NEW, BOOK_CHANGED = "the book from nothing (s)", "the book, one record changed (s)"
+# The trainings whose speed is compared between machines.
+TRAINED = {"template": "q1a", "model": "resnet18", "input_size": 28, "batch_size": 16}
 
 
 def read(path: Path = BENCHMARKS) -> dict[str, dict[str, Any]]:
@@ -65,4 +68,74 @@ def machine() -> str:
     import torch
 
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{len(this_machine.cores())} cores of {this_machine.cpu_name()}{gpu}"
+    return f"{len(this_machine.cores())} cores of {_this_cpu()}{gpu}"
+
+
+def book_seconds(is_built: bool, path: Path = BENCHMARKS) -> tuple[float, str] | None:
+    """Return how long the recorded runs' book took to build, at most, and on which machine.
+
+    On a machine like this one if it was measured there, otherwise on the slowest; None without a
+    benchmark. `is_built`: only what has changed is built.
+    """
+    name = BOOK_CHANGED if is_built else BOOK_NEW
+    found = [
+        (figures[name]["median"], where) for where, figures in read(path).items() if name in figures
+    ]
+    here = f"{len(this_machine.cores())} cores of {_this_cpu()}"
+    return max([one for one in found if one[1].startswith(here)] or found, default=None)
+
+
+def _this_cpu() -> str:
+    return _with_instructions(this_machine.cpu_name(), this_machine.instructions())
+
+
+def _with_instructions(name: str, instructions: Any) -> str:
+    """Return a processor's name, and its instructions where they are known: makers reuse names."""
+    return f"{name} ({instructions})" if isinstance(instructions, str) and instructions else name
+
+
+def machines(runs: pd.DataFrame, path: Path = BENCHMARKS) -> pd.DataFrame:
+    """Return a row for each device of the runs and the benchmarks: what was measured there.
+
+    Columns: runs of each suite, the precision that `amp=auto` chose for each image size, images/s
+    of ResNet-18 in Q1(a) at 28x28 and batch 16, and the number of benchmarks with their commits.
+    """
+    groups = dict(list(runs.groupby(runs.apply(_device, axis=1)))) if len(runs) else {}
+    figures = {_benchmarked(name): list(found.values()) for name, found in read(path).items()}
+    rows = {
+        name: _measured(groups.get(name, runs[:0]), figures.get(name, []))
+        for name in sorted({*groups, *figures})
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table.rename_axis("device")
+
+
+def _device(run: pd.Series) -> str:
+    """Return the device of a run, a processor with its instructions where the record has them."""
+    if run["device"] != "cpu":
+        return run["device_name"]
+    return _with_instructions(run["device_name"], run.get("instructions"))
+
+
+def _benchmarked(machine: str) -> str:
+    """Return the device of a benchmark: the GPU of the machine, otherwise its processor."""
+    return machine.partition(" of ")[2].rpartition(", ")[2]
+
+
+def _measured(runs: pd.DataFrame, figures: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the cells of a device's row."""
+    trained = runs.reindex(columns=["suite", *TRAINED, "amp", "amp_dtype", "images_per_second"])
+    alike = (trained[list(TRAINED)] == list(TRAINED.values())).all(axis=1)
+    rate = trained["images_per_second"][alike]
+    chosen = trained[trained["amp"] == "auto"].dropna(subset="amp_dtype")
+    suites = trained["suite"].value_counts()
+    commits = sorted({_short_commit(one["commit"]) for one in figures if one.get("commit")})
+    return {
+        "runs": "; ".join(f"{suite}: {count}" for suite, count in suites.items()),
+        "precision": "; ".join(
+            f"{size:.0f}x{size:.0f}: {' or '.join(sorted(set(found)))}"
+            for size, found in chosen.groupby("input_size")["amp_dtype"]
+        ),
+        "ResNet-18, images/s": f"{rate.median():,.0f} (n={len(rate)})" if len(rate) else "",
+        "benchmarks": " at ".join(filter(None, [str(len(figures) or ""), ", ".join(commits)])),
+    }

@@ -7,20 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
+from matplotlib.patches import Patch
 
+from mlops_lib.plots import Picture, picture, styled
 from mlops_lib.study import claims, noise, selection, sources
 from mlops_lib.study.checks import Spreads
 from mlops_lib.study.once import once
 from mlops_lib.study.protocol import TEST_IMAGES, published_configurations
 from mlops_lib.study.sources import Source
-from mlops_lib.study.verdicts import JUDGED, Evidence
+from mlops_lib.study.verdicts import CONTRADICTED, HOLDS, JUDGED, Evidence
 
 Choice = tuple[str, Source, Spreads]
 AS_JUDGED = "as judged here"
 ON_TRAININGS = ("ahead", "best_setting", "over_svms", "best_is")  # checks of accuracies of ResNets
+LETTERS = {
+    "holds": "✔",
+    "contradicted": "✘",
+    "does not hold": "✗",
+    "depends": "◐",
+    "undecided": "?",
+}
+COLOURS = ["#7fc97f", "#f08a7d", "#f7b6a6", "#f2d16b", "#d9d9d9"]  # of JUDGED, on which black reads
 MIN_PLAUSIBLE_PCT = 60.0  # of an accuracy in a table: below, its training failed
 
 
@@ -114,3 +127,51 @@ def _images_alone(ours: Source, spread: Spreads) -> Spreads:
 def _plausible(source: Source) -> Source:
     """Leave out the trainings that failed."""
     return replace(source, q1a=source.q1a[source.q1a["accuracy_pct"] >= MIN_PLAUSIBLE_PCT])
+
+
+def facts(judged: pd.DataFrame) -> dict[str, Any]:
+    """Return what a page says of `multiverse`: of our runs, how many claims keep their verdict.
+
+    claims, choices (numbers), steady (claims of one word), turning (ids of the others), opposed
+    (ids that hold under one choice and are contradicted under another). Empty without our runs.
+    """
+    ours = judged[judged["source"] == sources.SOURCES[2]]
+    if ours.empty:
+        return {}
+    words = ours.groupby("id", sort=False)["verdict"].agg(set)
+    return {
+        "claims": len(words),
+        "choices": ours["choice"].nunique(),
+        "steady": int((words.map(len) == 1).sum()),
+        "turning": words.index[words.map(len) > 1].tolist(),
+        "opposed": words.index[words.map({HOLDS, CONTRADICTED}.issubset)].tolist(),
+    }
+
+
+@styled()
+def plot(judged: pd.DataFrame) -> Picture:
+    """Show `multiverse`: a row a claim, a column a choice, the verdict as colour and letter."""
+    choices = sorted(judged["choice"].unique(), key=lambda name: name != AS_JUDGED)
+    wide = judged.pivot(index="id", columns="choice", values="verdict")
+    wide = wide.reindex(index=judged["id"].unique(), columns=choices)
+    codes = wide.map(lambda word: JUDGED.index(word) if word in JUDGED else np.nan)
+    figure, axis = plt.subplots(figsize=(1.2 + 0.5 * len(choices), 1.4 + 0.34 * len(wide)))
+    sns.heatmap(
+        codes, ax=axis, cmap=COLOURS, vmin=-0.5, vmax=len(JUDGED) - 0.5, cbar=False, linewidths=2,
+        annot=wide.map(lambda word: LETTERS.get(word, "")), fmt="",
+        annot_kws={"color": "black", "fontsize": "small"},
+    )  # fmt: skip
+    axis.set(xlabel="", ylabel="")
+    axis.tick_params(axis="y", rotation=0)
+    plt.setp(axis.get_xticklabels(), rotation=60, ha="right", rotation_mode="anchor")
+    axis.grid(visible=False)
+    key = [
+        Patch(color=colour, label=f"{LETTERS[word]} {word}")
+        for word, colour in zip(JUDGED, COLOURS, strict=True)
+    ]
+    figure.legend(handles=key, loc="outside upper center", ncols=3)
+    parts = [
+        f"{name}: {', '.join(f'{choice} {word}' for choice, word in row.dropna().items())}"
+        for name, row in wide.iterrows()
+    ]
+    return picture(figure, f"The verdict on each claim by choice of analysis. {'; '.join(parts)}")

@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from mlops_lib import tables
-from mlops_lib.study.pairs import rate_text
 from mlops_lib.study.protocol import NOT_RUN
 from mlops_lib.study.selection import extent
 from mlops_lib.study.sources import accuracy_over_seeds
@@ -15,6 +14,11 @@ from mlops_lib.study.sources import accuracy_over_seeds
 RUN_PAGES = "runs/"  # where the book has them
 NOT_YET = "Not run yet."  # in place of a table or a figure
 NOTHING = "–"  # in the other cells of a row that says `not run`
+
+
+def rate_text(rate: float) -> str:
+    """Return how text writes a learning rate: `1e-3`."""
+    return tables.value_text(float(rate))
 
 
 def setting_title(run: Any) -> str:
@@ -33,7 +37,7 @@ def accuracy_cell(runs: pd.DataFrame, published_epochs: int | None = None) -> st
         return NOT_RUN
     text = tables.interval_text(*accuracy_over_seeds(runs))
     if len(runs) > 1:
-        text += f"; mean of {len(runs)} seeds:"
+        text += f"; mean of {len(runs)} seeds"
     links = [link(run, f"seed {run['seed']}") for run in runs.to_dict("records")]
     less = extent(runs.iloc[0], published_epochs).split(", ")
     parts = filter(None, [*less, *runs["divergence"].unique()])

@@ -1,4 +1,4 @@
-"""The words of a verdict, the rules that choose them, and the evidence that a verdict comes with."""
+"""The words of a verdict, the rules that choose them, and the evidence it comes with."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ class Doubled(batches.Preparation):
         return super().__call__(images).double()
 
 
-def trained(monkeypatch, switch, optimizer, steps=6):
+def trained(monkeypatch, switch, optimizer, steps=3):
     """Train a ResNet-18 as a template does; return device, network, dead weights and history."""
     monkeypatch.setenv("MLOPS_FAST", switch)
     generator = np.random.default_rng(0)

@@ -117,6 +117,6 @@ def test_git_sees_the_changed_value_alone(project, lab, page):
 
 def test_a_page_of_the_book_opens_as_a_notebook(lab, page):
     page.goto(lab("book"))
-    page.locator(".jp-DirListing-item", has_text="findings.md").dblclick()
+    page.locator(".jp-DirListing-item", has_text="claims.md").dblclick()
     cells = page.locator(".jp-NotebookPanel:visible .jp-CodeCell")
-    expect(cells.first).to_contain_text("claims.judge(", timeout=PAGE)
+    expect(cells.first).to_contain_text("verdict_file.of_runs(", timeout=PAGE)

@@ -76,19 +76,6 @@ def test_only_what_stands_between_the_marks_is_replaced():
             readme.replaced(text.replace(mark, ""), "new")
 
 
-@pytest.mark.parametrize(
-    ("width", "short"), [(1, "a: 1; …"), (10, "a: 1; b: 2; …"), (16, "a: 1; b: 2; c: 3")]
-)
-def test_evidence_is_shortened_by_its_parts(width, short):
-    assert readme.shortened("a: 1; b: 2; c: 3", width) == short
-
-
-def test_notebooks_that_the_results_link_are_there():
-    linked = re.findall(r"\]\((book/runs/[^)]+)\)", README)
-    assert len(linked) == 4
-    assert all((PROJECT / path).exists() for path in linked)
-
-
 def test_the_places_are_there():
     (rows,) = (rows for rows in code_blocks.tables(README) if rows[0][0] == "place")
     places = [code_blocks.spans(place)[0] for place, _ in rows[1:]]

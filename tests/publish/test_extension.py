@@ -3,7 +3,7 @@ from types import SimpleNamespace
 from docutils import nodes
 from docutils.utils import new_document
 
-from mlops_lib import params, paths
+from mlops_lib import params, paths, plots
 from mlops_lib.publish import extension
 from mlops_lib.study import once
 
@@ -14,11 +14,9 @@ def test_pages_with_code_are_computed_where_what_they_rest_on_has_changed(tmp_pa
     found = {path.stem: path for path in paths.BOOK.glob("*.[mi]*") if path.suffix != ".bib"}
     env = SimpleNamespace(found_docs=set(found), doc2path=found.get)
     computed = set(extension._computed(env))
-    results = {"settings", "depth", "svm_or_resnet", "cpu_or_gpu", "hard_images", "tables"}
-    assert computed == results | {
-        "intro", "methods", "findings", "dead_weights", "speed", "all_runs",
-        "reference_parameters", "reference_record", "reference_api",
-    }  # fmt: skip
+    with_code = {name for name, path in found.items() if "{code-cell}" in path.read_text()}
+    assert computed == with_code
+    assert {"intro", "claims", "rules", "speed"} <= computed and "glossary" not in computed
     assert extension._computed(env) == []
     tmp_path.joinpath("computed").mkdir()
     tmp_path.joinpath("runs").mkdir()
@@ -35,6 +33,10 @@ def test_pages_that_take_long_are_spread():
     names = ["glossary", "all_runs", "intro", "scale_out"]
     extension._spread(SimpleNamespace(doc2path=found.get), names)
     assert names == ["all_runs", "glossary", "intro", "scale_out"]
+
+
+def test_pages_are_executed_for_both_themes():
+    assert extension.BOTH_THEMES == plots.BOTH_THEMES
 
 
 def test_signatures_of_parameters_are_short():
@@ -59,7 +61,41 @@ def test_tables_are_numbered_as_tables():
     assert not isinstance(document[1], extension.CaptionedTable)
 
 
-def test_datatables_comes_with_the_book(tmp_path):
-    extension._write_datatables(tmp_path)
+def test_links_to_the_project_are_one_setting():
+    launch = {"colab_url": "x"}
+    nowhere = {"repository_url": "", "launch_buttons": launch}
+    extension._set_theme(nowhere)
+    assert nowhere["launch_buttons"] == {} and not nowhere["use_edit_page_button"]
+    somewhere = {"repository_url": "https://example.org/a/b", "launch_buttons": launch}
+    extension._set_theme(somewhere)
+    assert somewhere["launch_buttons"] == launch and somewhere["use_edit_page_button"]
+
+
+def test_a_run_page_leads_to_the_list_of_runs():
+    context = {"body": "<h1>Adam 1e-3</h1>1e-3", "pathto": lambda page: f"../{page}.html"}
+    extension._open_run("intro", context)
+    assert context["body"] == "<h1>Adam 1e-3</h1>1e-3"
+    extension._open_run("runs/full/q1a/a", context)
+    assert context["body"] == (
+        '<p><a href="../all_runs.html">All runs</a></p>'
+        '<h1>Adam <span class="rate">1e-3</span></h1>1e-3'
+    )
+
+
+def test_scripts_come_with_the_book(tmp_path):
+    extension._write_scripts(tmp_path)
+    assert "window.vegaEmbed=" in (tmp_path / extension.VEGA).read_text()
     assert "DataTable" in (tmp_path / "datatables.js").read_text()
     assert "dt-container" in (tmp_path / "datatables.css").read_text()
+
+
+def test_pages_are_computed_again_where_code_has_changed_but_not_where_it_was_compiled(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(paths, "PROJECT", tmp_path)
+    (tmp_path / "mlops_lib" / "__pycache__").mkdir(parents=True)
+    before = extension._basis()
+    (tmp_path / "mlops_lib" / "__pycache__" / "a.pyc").touch()
+    assert extension._basis() == before
+    (tmp_path / "mlops_lib" / "a.py").touch()
+    assert extension._basis() != before

@@ -98,7 +98,7 @@ def test_tables_and_known_tags_stay():
     assert cell.outputs[0].data["text/html"] == table
 
 
-def test_a_run_page_begins_with_how_to_repeat_it():
+def test_a_run_page_begins_with_its_result_and_how_to_repeat_it():
     cells = [
         v4.new_markdown_cell("# digits, SVM\n\nChange the values in the next cell."),
         v4.new_code_cell("C = [1.0]", metadata={"tags": ["parameters"]}),
@@ -108,13 +108,23 @@ def test_a_run_page_begins_with_how_to_repeat_it():
     made = make("q1b", dataset="digits", C=(1.0, 5.0), environment={"device_name": "<script>"})
     run_pages.summarise(notebook, made, Path("runs/cpu/q1b/a.ipynb"))
     title, box, parameters, code = run_pages.harmless(notebook, "a").cells
-    assert title.source == "# digits\\, SVM\\, C 1\\,5\\, CPU"
+    assert title.source == "# digits\\, SVM\\, RBF kernel\\, C 1\\,5\\, CPU"
     text = box.outputs[0].data["text/html"]
-    assert "papermill book/q1b.ipynb out.ipynb -p dataset digits -p C 1.0,5.0</code>" in text
+    assert text.startswith(
+        "<p><strong>Accuracy 98.57 (98.36–98.76) %</strong> · report A: none · report B: none"
+        " · 12.5 s to fit</p><p>Not default: <code>dataset=digits</code> <code>C=1,5</code></p>"
+    )
+    assert "<pre>papermill book/q1b.ipynb out.ipynb -p dataset digits -p C 1.0,5.0</pre>" in text
     assert "<td>cpu</td>" in text
     assert "<script>" not in text
     assert "remove-cell" in parameters.metadata["tags"]
     assert code.metadata["tags"] == ["hide-input"]
+
+
+def test_a_run_page_compares_with_the_reports():
+    made = make(batch_size=16, lr=1e-4, optimizer="sgd")
+    told = run_pages._in_brief(made, Path("runs/full/q1a/a.json"))
+    assert "</strong> · report A: 98.40 % · report B: 97.70 % · 60.0 s to train</p>" in told
 
 
 def test_a_notebook_without_cells_stays_as_it_is():

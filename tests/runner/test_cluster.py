@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from tiny_runs import start, tiny_slots, written
+from tiny_runs import LIGHT_WORKERS, start, tiny_slots, written
 
 from mlops_lib import paths
 from mlops_lib.runner import cluster, grid
@@ -29,7 +29,11 @@ def start_worker(scheduler, tmp_path):
     def start_one(path):
         command = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler, "--nthreads=1"]
         options = ["--no-dashboard", "--no-nanny", f"--local-directory={tmp_path}"]
-        process = subprocess.Popen([*command, *options], cwd=path, env={"PYTHONPATH": str(path)})
+        process = subprocess.Popen(
+            [*command, *options],
+            cwd=path,
+            env={"PYTHONPATH": str(path)} | (LIGHT_WORKERS if path == paths.PROJECT else {}),
+        )
         started.append(process)
         return process
 

@@ -29,9 +29,9 @@ def printed(executed):
 def test_a_log_gets_plain_lines(printed, monkeypatch):
     monkeypatch.setattr(display, "LOG_EVERY_SECONDS", -1)
     lines = printed(terminal=False).splitlines()
-    assert lines[0] == "q1a  digits, ResNet-18, Adam 0.0003, batch 16 …"
+    assert lines[0] == "q1a  digits, ResNet-18, Adam 3e-4, batch 16 …"
     assert lines[1].strip() == "epoch 1/1: 50%"
-    assert lines[2].startswith("[1/1] q1a  digits, ResNet-18, Adam 0.0003, batch 16: test acc")
+    assert lines[2].startswith("[1/1] q1a  digits, ResNet-18, Adam 3e-4, batch 16: test acc")
     assert "\x1b" not in "".join(lines)
 
 
@@ -67,7 +67,7 @@ def test_a_run_that_waits_says_what_for(executed):
     text = io.StringIO()
     slot, _ = executed["q1a"]
     RunDisplay(1, Console(file=text, width=200)).wait(slot)
-    line = "q1a  digits, ResNet-18, Adam 0.0003, batch 16 waits: another runner is executing it"
+    line = "q1a  digits, ResNet-18, Adam 3e-4, batch 16 waits: another runner is executing it"
     assert text.getvalue().strip() == line
 
 

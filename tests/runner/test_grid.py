@@ -24,7 +24,7 @@ def test_a_grid_takes_as_many_threads_as_a_notebook_alone(tmp_path, monkeypatch)
     file.write_text(
         f"description: one\ngrids: [{{template: q1a, fixed: {fixed}, grid: {{seed: [0]}}}}]"
     )
-    assert start(tmp_path / "runs", "run", file).wait() == 0
+    assert start(tmp_path / "runs", "run", file, light=False).wait() == 0
     (path,) = tmp_path.glob("runs/one/q1a/*.json")
     assert record.read(path).environment["threads"] == 1
 

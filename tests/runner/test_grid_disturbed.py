@@ -12,14 +12,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tiny_runs import assert_gone, outcome_of, start, tiny_slots, written
+from tiny_runs import LIGHT_WORKERS, assert_gone, outcome_of, start, tiny_slots, written
 
 from mlops_lib import record
 from mlops_lib.runner import grid, kernels
 from mlops_lib.runner.grid import Options
 
-KILLS = 5
-RUNS = 15  # more than are done before the last kill
+KILLS = 3
+RUNS = 9  # more than are done before the last kill
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_a_server_that_can_not_import_ends_the_wait_for_it(tmp_path, fault):
     (tmp_path / "torchvision.py").write_text(f"import time; time.sleep({seconds}){fault}")
     file = written(tmp_path / "tiny.yaml", 1)
     slow = os.environ | {"PYTHONPATH": str(tmp_path)}
-    runner = start(tmp_path / "runs", "run", file, env=slow, start_new_session=True)
+    runner = start(tmp_path / "runs", "run", file, light=False, env=slow, start_new_session=True)
     assert any("…" in line for line in runner.stdout)  # a run has started
     if fault:
         assert "EOFError" in runner.stdout.read()
@@ -83,7 +83,7 @@ def test_a_server_that_can_not_import_ends_the_wait_for_it(tmp_path, fault):
 
 def test_a_killed_kernel_costs_its_run_alone(tmp_path, undisturbed):
     chance = random.Random(0)
-    slots = tiny_slots(tmp_path, 12)
+    slots = tiny_slots(tmp_path, 8)
     finished = threading.Event()
 
     def kill_kernels():
@@ -150,6 +150,14 @@ def test_two_runners_share_a_suite(tmp_path, undisturbed):
     assert_all_done(tiny_slots(tmp_path / "runs", 6), undisturbed)
 
 
+@pytest.fixture
+def light_workers(monkeypatch):
+    """Let Dask workers that are started have kernels without torch."""
+    for variable, value in LIGHT_WORKERS.items():
+        monkeypatch.setenv(variable, value)
+
+
+@pytest.mark.usefixtures("light_workers")
 def test_workers_of_a_cluster_give_the_same_records(tmp_path, undisturbed):
     from distributed import Client, LocalCluster
 
@@ -171,7 +179,7 @@ def test_workers_of_a_cluster_give_the_same_records(tmp_path, undisturbed):
         killer.start()
         how = Options(jobs=64, scheduler=cluster.scheduler_address)
         while not all_slots or len(killed) < KILLS:
-            slots = tiny_slots(tmp_path / str(len(all_slots)), 10 if all_slots else RUNS)
+            slots = tiny_slots(tmp_path / str(len(all_slots)), 6 if all_slots else RUNS)
             all_slots.append(slots)
             assert len(list(grid.execute_all(slots, how))) == len(slots)
         over.set()
@@ -191,13 +199,15 @@ def training(workers):
     return found
 
 
+@pytest.mark.usefixtures("light_workers")
 def test_an_interrupt_ends_the_kernels_of_workers(tmp_path):
     from distributed import LocalCluster
 
     file = tmp_path / "long.yaml"
-    fixed = "{dataset: digits, batch_size: 2, epochs: 1000}"
+    many = list(range(1, 101))
+    fixed = f"{{backend: libsvm, dataset: digits, C: {many}, gamma: {many}}}"
     file.write_text(
-        f"description: long\ngrids: [{{template: q1a, fixed: {fixed}, grid: {{seed: [0, 1]}}}}]"
+        f"description: long\ngrids: [{{template: q1b, fixed: {fixed}, grid: {{seed: [0, 1]}}}}]"
     )
     with LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=None) as cluster:
         workers = [psutil.Process(nanny.pid) for nanny in cluster.workers.values()]

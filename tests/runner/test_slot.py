@@ -34,9 +34,9 @@ def test_runs_of_one_title_are_told_apart(tmp_path):
     runs = [suite.Run("q1a", Q1a(**values)) for values in some] + [suite.Run("q1b", Q1b())]
     slots = find_slots("some", runs, tmp_path)
     assert [slot.label for slot in slots] == [
-        "MNIST, ResNet-18, Adam 0.0003, batch 128, seed 0",
-        "MNIST, ResNet-18, Adam 0.0003, batch 128, seed 1",
-        "MNIST, ResNet-18, Adam 0.001, batch 128",
+        "MNIST, ResNet-18, Adam 3e-4, batch 128, seed 0",
+        "MNIST, ResNet-18, Adam 3e-4, batch 128, seed 1",
+        "MNIST, ResNet-18, Adam 1e-3, batch 128",
         "MNIST, SVM, RBF kernel",
     ]
     assert slots[0] == Slot(runs[0], slots[0].folder)

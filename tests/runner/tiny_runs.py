@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 
@@ -10,13 +11,17 @@ from mlops_lib.record import Record
 from mlops_lib.runner import suite
 from mlops_lib.runner.slot import find_slots
 
-# The mlops command with its runs in another folder; it heeds an interrupt, which shells keep from
-# what they start in the background, tests included.
+FOLDER = Path(__file__).parent
+# The mlops command with its runs in another folder; it heeds SIGINT and SIGQUIT, which shells keep
+# from what they start in the background, tests included. First it imports a module of `FOLDER`.
 RUNNER = (
-    "import os, signal, sys; from mlops_lib import cli; "
+    "import importlib, os, signal, sys; from mlops_lib import cli; "
+    f"sys.path.insert(0, {str(FOLDER)!r}); importlib.import_module(sys.argv[1]); "
     "signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "os.environ['MLOPS_RUNS'] = sys.argv[1]; cli.main(sys.argv[2:])"
+    "signal.signal(signal.SIGQUIT, signal.SIG_DFL); "
+    "os.environ['MLOPS_RUNS'] = sys.argv[2]; cli.main(sys.argv[3:])"
 )
+LIGHT_WORKERS = {"DASK_DISTRIBUTED__WORKER__PRELOAD": str(FOLDER / "light.py")}
 
 
 def tiny(count):
@@ -44,9 +49,11 @@ def tiny_slots(folder, count):
     return find_slots("tiny", tiny(count), folder)
 
 
-def start(folder, *words, **options):
+def start(folder, *words, light=True, **options):
+    """Start a runner whose runs are kept in a folder; `light`: its kernels need no torch."""
     return subprocess.Popen(
-        [sys.executable, "-c", RUNNER, str(folder), *map(str, words)],
+        [sys.executable, "-c", RUNNER, "light" if light else "os", str(folder),
+         *map(str, words)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options,
     )  # fmt: skip
 

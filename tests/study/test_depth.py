@@ -50,12 +50,13 @@ def test_the_figure_has_a_dumbbell_for_each_setting():
     assert "Our runs, Q1(a), MNIST: ahead in 0 of 1, -0.50" in drawn.alt
 
 
-def test_both_networks_of_reports_and_runs(grid):
-    table = depth.both_networks(grid())
+def test_both_networks_of_reports_and_runs(complete):
+    table = depth.both_networks(complete)
     counts = table.groupby(["source", "table"]).size().to_dict()
     assert counts == {
-        ("Our runs", "Q1(a)"): 16, ("Report A", "Q1(a)"): 16, ("Report A", "Q2"): 4,
+        ("Our runs", "Q1(a)"): 16, ("Our runs", "Q2"): 2,
+        ("Report A", "Q1(a)"): 16, ("Report A", "Q2"): 4,
         ("Report B", "Q1(a)"): 16, ("Report B", "Q2"): 2,
     }  # fmt: skip
-    ratios = depth.times_as_long(grid())
+    ratios = depth.times_as_long(complete)
     assert len(ratios) == 16 and (ratios == 1).all()  # copies of one record

@@ -34,6 +34,6 @@ def test_momentum_explains_a_report_where_its_signs_are_that_of_one(folder):
 
 def test_the_widest_gap_between_the_reports_is_named(folder):
     said = disagreement.sides(tables.all_runs(folder)).data
-    assert "FashionMNIST, ResNet-50, Adam 0.001, batch 32: 92.00 and 50.81 %" in said
+    assert "FashionMNIST, ResNet-50, Adam 1e-3, batch 32: 92.00 and 50.81 %" in said
     shorten(folder)
     assert "after 1 epoch of 10." in disagreement.sides(tables.all_runs(folder)).data

@@ -47,10 +47,10 @@ def test_the_fullest_run_is_shown_and_seeds_are_averaged(runs):
     here = selection.fullest(table)
     assert sorted(here["seed"]) == [0, 1]
     cell = accuracy_cell(here)
-    assert cell.startswith("98.50 (98.28–98.69); mean of 2 seeds: [seed 0](")  # Wilson's
+    assert cell.startswith("98.50 (98.28–98.69); mean of 2 seeds [seed 0](")  # Wilson's
     third = runs(small, *[make(right=13_860 - 70 * seed, seed=seed) for seed in range(3)])
     cell = accuracy_cell(selection.fullest(third))
-    assert cell.startswith("98.50 (97.26–99.74); mean of 3 seeds: [")  # Student's
+    assert cell.startswith("98.50 (97.26–99.74); mean of 3 seeds [")  # Student's
 
 
 def test_a_diverged_training_says_so(runs):

@@ -6,6 +6,7 @@ from mlops_lib.study import once
 
 
 def test_a_result_is_kept_for_its_arguments_where_a_folder_is_named(tmp_path, monkeypatch):
+    monkeypatch.delenv(once.FOLDER)
     computed = []
 
     @once.once

@@ -1,9 +1,21 @@
-from mlops_lib.publish import html_tables
-from mlops_lib.study import all_runs, overview
-from mlops_lib.study.protocol import NOT_RUN
+import pandas as pd
+from grid import others, table, trainings
+
+from mlops_lib.study import overview, verdict_file
 
 
-def test_without_runs_the_overview_says_not_run(runs):
-    empty = runs()
-    assert overview.figures_in_text(empty) == {"runs": "0", "machines": NOT_RUN}
-    assert NOT_RUN in html_tables.page(all_runs.table(empty)).data
+def facts(runs):
+    return overview.facts(runs, verdict_file.of_runs(runs))
+
+
+def test_a_changed_record_changes_the_facts(complete):
+    before = facts(complete)
+    assert before["runs"] == len(complete) and before["total"] == 18
+    assert "A1" in before["counts"]["holds"]
+    assert sum(map(len, before["counts"].values())) + before["others"] == 18
+    after = facts(table(*trainings(lead=-0.01), *others()))
+    assert "A1" in after["counts"]["contradicted"]
+
+
+def test_without_runs_there_are_none():
+    assert facts(pd.DataFrame(columns=["template", "suite", "page", "key"])) == {}
