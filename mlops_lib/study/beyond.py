@@ -134,7 +134,9 @@ def dead_by_model(layers: pd.DataFrame) -> pd.DataFrame:
         {
             "weights of convolutions": sums["weights"].map("{:,}".format),
             "can never learn": sums["dead"].map("{:,}".format),
-            "share": (sums["dead"] / sums["weights"]).map("{:.1%}".format),
+            "share": [
+                tables.percent_text(share, 1) for share in 100 * sums["dead"] / sums["weights"]
+            ],
         }
     )
 

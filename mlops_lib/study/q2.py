@@ -66,7 +66,7 @@ def _measured_speed(here: pd.DataFrame) -> dict[tuple[str, str], str]:
             timed_text(run, f"{run['train_seconds']:,.0f}"),
             timed_text(run, f"{run['images_per_second']:,.0f}"),
             f"{run['flops'] / 1e9:.3f}",
-            timed_text(run, f"{share:.1%}")
+            timed_text(run, tables.percent_text(100 * share, 1))
             if pd.notna(share := run.get("peak_share"))
             else NOTHING,
         )
@@ -107,7 +107,7 @@ def finding(runs: pd.DataFrame) -> Markdown:
     lines = [f"- **GPU against CPU**: {gpu_ratio(runs)}."]
     for run in speeds(runs).to_dict("records"):
         share = run["peak_share"]
-        used = f", {share:.1%} of the peak" if pd.notna(share) else ""
+        used = f", {tables.percent_text(100 * share, 1)} of the peak" if pd.notna(share) else ""
         lines.append(f"- **{run['run']}**: {run['images_per_second']:,.0f} images/s{used}.")
     return Markdown("\n".join(lines))
 

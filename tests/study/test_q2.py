@@ -17,7 +17,7 @@ def test_only_runs_by_the_protocol_fill_the_table_of_devices(runs):
         "CPU, epochs 1, amp off", "CPU, epochs 1, input_pipeline dataloader",
     ]  # fmt: skip
     found = q2.finding(runs(*others)).data
-    assert "28x28, CPU, epochs 1, amp off**: 800 images/s, 25.0% of the peak." in found
+    assert "28x28, CPU, epochs 1, amp off**: 800 images/s, 25.0 % of the peak." in found
     two = [make("q2", environment={"device_name": name}) for name in ("one CPU", "another CPU")]
     assert q2.speeds(runs(*two))["run"].str.contains("one CPU|another CPU").all()
 
