@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from mlops_lib import dark
+from mlops_lib import dark, tables
 
 PALETTE = "colorblind"
 COLOURS = 80  # of a picture: a third of the bytes, and no difference that one sees
@@ -195,7 +195,8 @@ def mistakes(
     predicted = logits.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
-    titles = [f"{names[predicted[i]]} {confidence[i]:.0%}\nis {names[labels[i]]}" for i in surest]
+    sure = [tables.percent_text(share, decimals=0) for share in 100 * confidence]
+    titles = [f"{names[predicted[i]]} {sure[i]}\nis {names[labels[i]]}" for i in surest]
     return image_grid(images[surest], titles, "Images named wrongly")
 
 

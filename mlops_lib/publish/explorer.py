@@ -51,25 +51,31 @@ def _shown(results: pd.DataFrame) -> pd.DataFrame:
         high=shown["high"].clip(lower=edge),
         label=shown["accuracy_pct"].map("◂ {:.2f} %".format).where(outside, ""),
         url=page,
-        run=shown["run"].fillna(shown["source"]),
+        run=shown["run"].astype(object).fillna(shown["source"]),
     )
 
 
-def _marks(data: pd.DataFrame | None = None) -> alt.LayerChart:
+def _marks(data: pd.DataFrame | None = None) -> Any:
     """Return intervals, results and the labels of outliers, a line for each source."""
     colours, shapes = zip(*SOURCES.values(), strict=True)
-    source = {"title": None, "scale": alt.Scale(domain=list(SOURCES), range=list(colours))}
     base = alt.Chart(data if data is not None else alt.Undefined).encode(
         y=alt.Y("setting:N", title=None),
         yOffset=alt.YOffset("source:N", scale=alt.Scale(domain=list(SOURCES))),
-        color=alt.Color("source:N", legend=alt.Legend(symbolOpacity=1), **source),
+        color=alt.Color(
+            "source:N",
+            title=None,
+            legend=alt.Legend(symbolOpacity=1),
+            scale=alt.Scale(domain=list(SOURCES), range=list(colours)),
+        ),
     )
     x = alt.X(
         "x:Q", title="test accuracy (%)", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6)
     )
     interval = {"x": alt.X("low:Q", scale=alt.Scale(zero=False)), "x2": "high:Q"}
     intervals = (
-        base.mark_rule(opacity=0.5).transform_filter("isValid(datum.low)").encode(**interval)
+        base.mark_rule(opacity=0.5, aria=False)
+        .transform_filter("isValid(datum.low)")
+        .encode(**interval)
     )
     points = base.mark_point(filled=True, size=70, opacity=0.9).encode(
         x=x,
@@ -82,7 +88,7 @@ def _marks(data: pd.DataFrame | None = None) -> alt.LayerChart:
             alt.Tooltip("seconds:Q", title="Training (s)", format=",.0f"),
         ],
     )
-    labels = base.mark_text(align="left", dx=8).encode(x=x, text="label:N")
+    labels = base.mark_text(align="left", dx=8, aria=False).encode(x=x, text="label:N")
     return alt.layer(intervals, points, labels)
 
 
@@ -90,7 +96,7 @@ def _menu(name: str, label: str, options: list[str]) -> alt.Parameter:
     return alt.param(name, value=options[0], bind=alt.binding_select(options=options, name=label))
 
 
-def _interactive(shown: pd.DataFrame) -> alt.LayerChart:
+def _interactive(shown: pd.DataFrame) -> Any:
     """Return the chart whose menus choose dataset, network and setting."""
     networks = list(pd.unique(shown["network"]))
     settings = [ALL, *pd.unique(shown["setting"])]
@@ -117,7 +123,7 @@ def _interactive(shown: pd.DataFrame) -> alt.LayerChart:
 
 def _static(shown: pd.DataFrame) -> alt.FacetChart:
     """Return all full results at once, a panel for each dataset and network."""
-    marks: Any = _marks().properties(width=260, height=ROW)
+    marks = _marks().properties(width=260, height=ROW)
     panels = marks.facet(
         data=shown[shown["in_full"]], align="each",
         row=alt.Row("network:N", title=None), column=alt.Column("dataset:N", title=None),

@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 from contextlib import suppress
-from importlib import resources
+from importlib import metadata, resources
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*: .*", re.MULTILINE)  # as a line of a traceback
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 MAX_PROCESSES = 8
-VEGA = f"vega-{vl_convert.__version__}.js"
+VEGA = f"vega-{metadata.version('vl-convert-python')}.js"
 # Jupyter Book's own extensions, which work before or after pages are read, but do not say so.
 UNDECLARED = ("sphinx_multitoc_numbering", "sphinx_jupyterbook_latex")
 TRAINING = ("fvcore", "torch", "torchvision")  # who reads the book alone lacks these
@@ -259,7 +259,8 @@ def _write_scripts(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     _write_datatables(folder)
     if not (folder / VEGA).exists():  # in a scope of its own, it sets `vegaEmbed` alone
-        script = f"(() => {{{vl_convert.javascript_bundle()}}})();"
+        bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+        script = f"(() => {{{bundle}}})();"
         (folder / VEGA).write_text(script, encoding="utf-8")
 
 

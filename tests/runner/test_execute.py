@@ -47,7 +47,7 @@ def test_pages_are_titled_after_their_run_and_hold_no_path(smoke):
         titles.add(notebook.cells[0].source.splitlines()[0])
         assert str(paths.PROJECT) not in json.dumps(notebook)
         assert '"text/html": [' not in outcome.slot.notebook.read_text()  # a list takes more room
-    assert "# digits, ResNet-18, Adam 0.0003, batch 16" in titles
+    assert "# digits, ResNet-18, Adam 3e-4, batch 16" in titles
     assert "# digits, SVM, RBF kernel" in titles
 
 
