@@ -58,6 +58,17 @@ def across_tables() -> pd.DataFrame:
     return table[["q1a", "cuda", "cpu", "cuda-q1a", "cpu-q1a", "cuda-cpu"]]
 
 
+def batch_gaps() -> pd.DataFrame:
+    """Return what batch 16 has over batch 32 in Q1(a), in points: four pairs of each network.
+
+    Index: report, dataset, model. Columns: mean and std of the four, smallest, largest.
+    """
+    keys = [name for name in CONFIGURATION if name != "batch_size"]
+    wide = published("q1a").pivot(index=["report", *keys], columns="batch_size")["accuracy_pct"]
+    gaps = (wide[16] - wide[32]).groupby(["report", "dataset", "model"])
+    return gaps.agg(mean="mean", std="std", smallest="min", largest="max")
+
+
 def devices_apart(runs: pd.DataFrame) -> pd.Series:
     """Return GPU minus CPU, in points, of our complete trainings of one configuration and seed."""
     here = selection.trained(runs)

@@ -108,6 +108,8 @@ def kernels(runs: pd.DataFrame) -> pd.DataFrame:
     Index: SVM_PROTOCOL. A column for each dataset; C is 10.
     """
     tried = select(_single_candidates(runs), C=10.0)
+    if tried.empty:
+        return pd.DataFrame()
     wide = tried.pivot_table("ours", SVM_PROTOCOL, FIGURE)
     return pd.DataFrame(
         {

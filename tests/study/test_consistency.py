@@ -48,3 +48,11 @@ def test_counts_of_operations_tell_the_images_apart():
 def test_devices_are_compared_by_configuration_and_seed(folder):
     assert consistency.devices_apart(tables.all_runs(folder)).empty  # of a CPU alone
     assert consistency.devices_apart(tables.all_runs(folder / "none")).empty
+
+
+def test_what_a_smaller_batch_gains_in_a_table():
+    gaps = consistency.batch_gaps()
+    assert len(gaps) == 8
+    assert gaps.loc[("A", "mnist", "resnet18"), ["smallest", "largest"]].tolist() == pytest.approx(
+        [0.1, 0.1]
+    )
