@@ -203,11 +203,13 @@ def sgd_by_rate(runs: pd.DataFrame) -> pd.DataFrame:
             name = f"momentum {momentum:g}, {epochs:.0f} epochs of {images:,.0f} images"
             sources[name.replace("1 epochs", "1 epoch")] = some
     gains = [_gain(name, rows) for name, rows in sources.items()]
-    return pd.concat(gains, ignore_index=True)
+    return pd.concat([some for some in gains if len(some)], ignore_index=True)
 
 
 def _gain(source: str, rows: pd.DataFrame) -> pd.DataFrame:
     here: Any = select(rows, optimizer="sgd")
+    if here.empty:
+        return pd.DataFrame(columns=["source", *SGD_KEYS, "gain"])
     if "accuracy_pct" not in here:
         here = here.assign(accuracy_pct=100 * here.get("test_accuracy", np.nan))
     wide = here.pivot_table("accuracy_pct", SGD_KEYS, "lr")

@@ -96,7 +96,9 @@ def figure(figures: pd.DataFrame) -> Picture:
     shown = figures[figures.groupby(names)["difference"].transform("size") > 2]
     distance = shown["difference"].abs().groupby([shown[name] for name in names])
     shown = shown.assign(
-        candidate=[protocol_text(row).replace(", pub", ",\npub") for row in shown.to_dict("records")],
+        candidate=[
+            protocol_text(row).replace(", pub", ",\npub") for row in shown.to_dict("records")
+        ],
         figure=[
             f"{tables.title(row.dataset)}, {tables.title(row.kernel)}" for row in shown.itertuples()
         ],
@@ -119,6 +121,8 @@ def figure(figures: pd.DataFrame) -> Picture:
         axis.set_xlabel("accuracy here minus printed accuracy (points)")
     drawn.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     axes.flat[0].get_legend().remove()
+    drawn.draw_without_rendering()  # lays it out: its box is measured before it is drawn
+    drawn.set_layout_engine("none")
     exact = shown[shown["exact"]].groupby("report").size()
     told = ", ".join(f"{count} exact for report {report}" for report, count in exact.items())
     return picture(drawn, f"Distance of candidates from printed figures: {told or 'none exact'}")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mlops_lib import record, tables
 from mlops_lib.params import TEMPLATES
 from mlops_lib.publish import html_tables
-from mlops_lib.study import all_runs, beyond, disagreement, overview, q1a, q1b, q2, seeds, sources
+from mlops_lib.study import all_runs, beyond, overview, q1a, q1b, q2, recovery, seeds, sources
 
 
 def shows(content):
@@ -46,8 +46,8 @@ def assert_is_refused_or_shown(path, content):
     pages += [
         html_tables.page(beyond.front(runs)).data,
         seeds.spread(runs).data,
-        disagreement.sides(runs).data,
     ]
+    recovery.svm_figures(runs)
     beyond.growth(runs)
     beyond.never_right(runs, runs["dataset"][0], int(runs["seed"][0]))
     assert "<script" not in "".join(pages)
