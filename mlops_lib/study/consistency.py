@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from mlops_lib import paths
+from mlops_lib import paths, tables
 from mlops_lib.study import selection
 from mlops_lib.study.protocol import CONFIGURATION, Q2_DATASET, published
 from mlops_lib.study.selection import select
@@ -83,7 +83,7 @@ def devices_apart(runs: pd.DataFrame) -> pd.Series:
 def operations() -> pd.DataFrame:
     """Return multiply-adds of the networks, in 10⁹, by two counters, beside the printed ones.
 
-    fvcore counts two operations an element of a batch normalisation, thop four. Index: model,
+    fvcore counts two operations an element of a batch normalisation, thop four. Index: network,
     images. Columns: fvcore, thop, and a column for each report that prints as much by either.
     """
     networks = pd.read_csv(paths.BOOK / "networks.csv")
@@ -103,7 +103,8 @@ def operations() -> pd.DataFrame:
         near = [_printed(table[name], decimals) == row.gflops for name in ("fvcore", "thop")]
         found = (table["model"] == row.model) & (near[0] | near[1])
         table.loc[found, f"report {row.report}"] = row.gflops
-    return table.replace(np.nan, "").set_index(["model", "images"])
+    table["network"] = table.pop("model").map(tables.title)
+    return table.replace(np.nan, "").set_index(["network", "images"])
 
 
 def _printed(values: pd.Series, decimals: int) -> pd.Series:

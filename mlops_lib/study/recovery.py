@@ -148,14 +148,17 @@ def seed_parts(runs: pd.DataFrame) -> pd.DataFrame:
 def by_epochs(runs: pd.DataFrame, std_pct: pd.Series) -> pd.DataFrame:
     """Return how likely each number of epochs makes a report's accuracies of Q1(a).
 
-    `std_pct` is the standard deviation over seeds, indexed (dataset, model). A training's
+    `std_pct` is the standard deviation over seeds, indexed (dataset, model); where it is not known,
+    trainings are left out. A training's
     validation accuracy after k epochs, the best so far, stands for its test accuracy if it had
     ended there. Index: report, dataset, epochs. Columns: figures, distance (median, points),
     log_likelihood (mean over the figures; of two trainings of unlike seeds).
     """
     rows = []
     told = published("q1a").set_index(CONFIGURATION)
-    for run in _complete(runs).to_dict("records"):
+    known = [run for run in _complete(runs).to_dict("records")
+             if (run["dataset"], run["model"]) in std_pct.index]  # fmt: skip
+    for run in known:
         name = tuple(run[key] for key in CONFIGURATION)
         best = np.maximum.accumulate([100 * epoch["val_accuracy"] for epoch in run["history"]])
         std = math.sqrt(2) * std_pct[run["dataset"], run["model"]]
@@ -181,6 +184,8 @@ def _complete(runs: pd.DataFrame) -> pd.DataFrame:
 def seed_std(runs: pd.DataFrame) -> pd.Series:
     """Return the pooled standard deviation over seeds, points, indexed (dataset, model)."""
     here = selection.complete(selection.with_several_seeds(runs))
+    if here.empty:
+        return pd.Series(dtype=float)
     keys = ["dataset", "model", "optimizer", "lr", "batch_size", "device"]
     each = (100 * here["test_accuracy"]).groupby([here[key] for key in keys])
     table = pd.DataFrame({"variance": each.var(), "freedom": each.count() - 1}).dropna()

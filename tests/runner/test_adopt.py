@@ -48,7 +48,7 @@ def test_code_that_gives_the_same_results_is_adopted(slot):
 def test_code_that_gives_other_results_is_refused(slot):
     change(
         "for rows in (train_rows, val_rows, test_rows)",
-        "for rows in (val_rows, val_rows, test_rows)",
+        "for rows in (train_rows, val_rows, val_rows)",
     )
     with pytest.raises(adopt.AdoptionError, match=r"other results .* test_accuracy.* stay stale"):
         adopt.adopt("q1b", lambda text: None)

@@ -39,8 +39,8 @@ def test_a_configuration_is_found_in_both_tables():
 def test_counts_of_operations_tell_the_images_apart():
     """thop counts four operations an element of a batch normalisation, fvcore two."""
     found = consistency.operations()
-    assert found.loc[("resnet18", "1x28x28"), "report A"] == "0.03"
-    large = found.loc[("resnet18", "3x224x224")]
+    assert found.loc[("ResNet-18", "1x28x28"), "report A"] == "0.03"
+    large = found.loc[("ResNet-18", "3x224x224")]
     assert large["thop"] - large["fvcore"] == pytest.approx(2 * 2_483_712 / 1e9)
     assert (large["report B"], large["report A"]) == ("1.824", "")
 

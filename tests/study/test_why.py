@@ -33,17 +33,20 @@ def test_the_kernel_that_is_ahead_depends_on_the_scaling(runs):
     assert (gains.get_group("unit") < 0).all()
 
 
-def test_sgd_gains_by_the_lower_rate_in_report_a_alone(runs):
+def test_sgd_gains_by_the_lower_rate_in_report_a_and_with_a_large_momentum_alone(runs):
     gains = recovery.sgd_by_rate(runs)
-    assert set(gains.loc[gains["gain"] > 0, "source"]) == {"report A"}
+    ahead = set(gains.loc[gains["gain"] > 0, "source"]) - {"report A"}
+    assert ahead and all(source.startswith("momentum 0.99,") for source in ahead)
 
 
 def test_the_figure_leaves_out_what_was_run_for_few_figures(runs):
-    alt = why.figure(recovery.svm_figures(runs)).alt
-    assert "4 exact for report A" in alt or "6 exact for report A" in alt
+    shown = why.comparable(recovery.svm_figures(runs))
+    assert shown.groupby(["report", *recovery.SVM_PROTOCOL]).size().min() >= 3
+    assert "6 exact for report A" in why.figure(shown).alt  # RBF stands for both degrees
 
 
 def test_without_runs_there_is_nothing_to_show(tmp_path):
     none = tables.all_runs(tmp_path, variants=True)
-    for table in (why.candidates(none, "A"), why.kernels(none), recovery.svm_figures(none)):
+    figures = recovery.svm_figures(none)
+    for table in (why.candidates(none, "A"), why.kernels(none), why.comparable(figures)):
         assert isinstance(table, pd.DataFrame) and table.empty
