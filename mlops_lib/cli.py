@@ -252,6 +252,19 @@ def status(suite: str) -> None:
 
 
 @main.command()
+@click.argument("template", type=click.Choice(["q1a", "q1b", "q2"]))
+def adopt(template: str) -> None:
+    """Let records of TEMPLATE's earlier code stay valid, if its present code gives equal results.
+
+    A few small runs are executed by both and compared bit for bit, times apart.
+    """
+    from mlops_lib.runner.adopt import adopt as prove
+
+    prove(template, click.echo)
+    click.echo("book/lineage.json written: records of the earlier code are done")
+
+
+@main.command()
 @click.option("--suite", type=_Path(), metavar="SUITE",
               help="End with a line for each run of this suite.")  # fmt: skip
 @click.option("--pdf", type=_Path(path_type=Path, dir_okay=False), metavar="FILE",

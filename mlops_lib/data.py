@@ -1,4 +1,4 @@
-"""Datasets: load images and labels, split them 70/10/20, take some, turn them into features."""
+"""Datasets: load images and labels, split them, take some, turn them into features."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 from mlops_lib import downloads, paths
 from mlops_lib.downloads import DataError, local
 from mlops_lib.messages import MAX_REASONS
-from mlops_lib.params import MIN_TRAIN_SIZE, ParameterError
+from mlops_lib.params import MIN_TRAIN_SIZE, ParameterError, Q1a, Q1b
 
 # In the training part of `split`, where it is known before loading.
 TRAINING_IMAGES = dict.fromkeys(downloads.TORCHVISION_CLASS, 49_000) | {"digits": 1257}
+VALIDATED = 6  # the last of so many parts of a published training part is for validation
 
 MAX_CLASSES = 10  # the networks' outputs
 ADDED_BY_SYSTEMS = ("__macosx", "thumbs.db", "desktop.ini")  # besides names that begin with a dot
@@ -55,6 +56,53 @@ def load(name: str) -> tuple[np.ndarray, np.ndarray]:
     return _learnable(name, np.concatenate(images), np.concatenate(labels).astype(np.int64))
 
 
+def rows(p: Q1a | Q1b, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return which images a run trains on, validates on and tests, as its parameters ask.
+
+    `labels`, int (N,), are those of `load(p.dataset)`. Returns three sorted index arrays.
+    Raises ParameterError for a published split of a dataset that has none, and as `subset` does.
+    """
+    seed = p.seed
+    if isinstance(p, Q1a) and p.split_seed is not None:
+        seed = p.split_seed
+    parts = published_split(p.dataset) if p.split == "published" else split(labels, seed)
+    train, val, test = parts
+    if isinstance(p, Q1a):
+        return subset(train, labels, p.train_size, seed), val, test
+    if p.train_on_validation:
+        train = np.sort(np.concatenate([train, val]))
+    sizes = {"train_size": p.train_size, "test_size": p.test_size}
+    train, test = (
+        _first(part, size, name) if p.subset == "first" else subset(part, labels, size, seed, name)
+        for part, (name, size) in zip((train, test), sizes.items(), strict=True)
+    )
+    return train, val, test
+
+
+def _first(part: np.ndarray, size: int | None, name: str) -> np.ndarray:
+    if size and size > len(part):
+        raise ParameterError(
+            f"{name}={size} is not allowed: that part of the split holds {len(part)} images"
+        )
+    return part[:size]
+
+
+def published_split(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Split a dataset as it was published: its own test part, its training part's last sixth.
+
+    Returns three ascending index arrays: 50,000, 10,000 and 10,000 images of MNIST.
+    Raises ParameterError if the dataset has no test part of its own.
+    """
+    if name == "digits" or picture_folders(name):
+        raise ParameterError(
+            f"split='published' is not allowed: dataset={name!r} has no test part of its own; "
+            "use 'pooled'"
+        )
+    training, test = (len(_read_idx(path)) for path in downloads.fetch(name)[1::2])
+    train, val = np.split(np.arange(training), [training - training // VALIDATED])
+    return train, val, np.arange(training, training + test)
+
+
 def split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Split into 70 % training, 10 % validation and 20 % test, the same share of every class.
 
@@ -77,34 +125,37 @@ def split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.nda
     return np.sort(train), np.sort(val), np.sort(test)
 
 
-def subset(train: np.ndarray, labels: np.ndarray, train_size: int | None, seed: int) -> np.ndarray:
-    """Return `train_size` of the training indices, the same share of every class; None: all.
+def subset(
+    part: np.ndarray, labels: np.ndarray, size: int | None, seed: int, name: str = "train_size"
+) -> np.ndarray:
+    """Return `size` of a part's indices, the same share of every class; None: all.
 
-    `train` is int (n,), rows of `labels`, int (N,); the result, int (train_size,), is sorted.
-    Raises ParameterError if the training split holds fewer images, or if fewer than one a class
-    would be left out, and DataError if a class has a single image.
+    `part` is int (n,), rows of `labels`, int (N,); the result, int (size,), is sorted; `name` is
+    the parameter that asks for it.
+    Raises ParameterError if the part holds fewer images, or if fewer than one a class would be
+    left out, and DataError if a class has a single image.
     """
     from sklearn.model_selection import train_test_split
 
-    if train_size is None or train_size == len(train):
-        return train
-    _require_fair_size(train_size, len(train), len(np.unique(labels)))
+    if size is None or size == len(part):
+        return part
+    _require_fair_size(name, size, len(part), len(np.unique(labels)))
     try:
         chosen, _ = train_test_split(
-            train, train_size=train_size, stratify=labels[train], random_state=seed
+            part, train_size=size, stratify=labels[part], random_state=seed
         )
     except ValueError as error:
         raise DataError(
-            f"train_size={train_size} images can't be chosen by class, there are too few: {error}"
+            f"{name}={size} images can't be chosen by class, there are too few: {error}"
         ) from None
     return np.sort(chosen)
 
 
 def require_size(name: str, train_size: int | None) -> None:
-    """Raise ParameterError if a dataset of known size can't provide `train_size` images."""
+    """Raise ParameterError if a dataset's pooled split is known to hold too few training images."""
     held = TRAINING_IMAGES.get(name)
     if train_size and held:
-        _require_fair_size(train_size, held, len(class_names(name)))
+        _require_fair_size("train_size", train_size, held, len(class_names(name)))
 
 
 def require_classes(name: str) -> None:
@@ -116,13 +167,14 @@ def require_classes(name: str) -> None:
         )
 
 
-def _require_fair_size(train_size: int, held: int, classes: int) -> None:
+def _require_fair_size(name: str, size: int, held: int, classes: int) -> None:
     most = held - classes
-    if train_size > held or most < train_size < held:
+    if size > held or most < size < held:
         some = f" or at most {most}" if most >= MIN_TRAIN_SIZE else ""
+        part = "training" if name == "train_size" else "test"
         raise ParameterError(
-            f"train_size={train_size} is not allowed: the training split holds {held} images, of "
-            f"which all (None){some} can be taken, to be fair to {classes} classes"
+            f"{name}={size} is not allowed: the {part} split holds {held} images, of which "
+            f"all (None){some} can be taken, to be fair to {classes} classes"
         )
 
 

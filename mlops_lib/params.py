@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -98,7 +98,9 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), NUMBER]
 Degree = Annotated[int, Field(ge=1, le=10), NUMBER]
 Seed = Annotated[int, Field(ge=0, lt=2**32), NUMBER]
 Size = Annotated[int, Field(ge=MIN_TRAIN_SIZE, le=1_000_000), NUMBER]
-TrainSize = Annotated[Size | None, BeforeValidator(_none)]
+SomeImages = Annotated[Size | None, BeforeValidator(_none)]
+SplitSeed = Annotated[Seed | None, BeforeValidator(_none)]
+Split = Literal["pooled", "published"]
 
 
 Item = TypeVar("Item")
@@ -114,12 +116,20 @@ class Parameters(BaseModel):
     """What all templates share. Instances are immutable; unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    # Parameters that runs were recorded without: these runs have them at their defaults.
+    added: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
             raise ParameterError(messages.sentence(type(self), error)) from None
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a run's name and key are made of: no `added` parameter at its default."""
+        defaults = {name: type(self).model_fields[name].default for name in self.added}
+        left_out = {name for name in self.added if getattr(self, name) == defaults[name]}
+        return self.model_dump(mode="json", exclude=left_out)
 
     @classmethod
     def from_notebook(cls, namespace: dict[str, Any]) -> Parameters:
@@ -146,9 +156,16 @@ class Q1b(Parameters):
     C: Candidates[Positive] = (1.0, 10.0)
     degree: Candidates[Degree] = (3,)
     gamma: Candidates[Literal["scale", "auto"] | Positive] = ("scale",)
-    train_size: TrainSize = None
+    train_size: SomeImages = None
     seed: Seed = 0
     backend: Literal["auto", "libsvm", "intelex"] = "auto"
+    split: Split = "pooled"
+    test_size: SomeImages = None
+    subset: Literal["stratified", "first"] = "stratified"
+    train_on_validation: bool = False
+    scaling: Literal["unit", "standard", "normalised"] = "unit"
+
+    added = frozenset({"split", "test_size", "subset", "train_on_validation", "scaling"})
 
 
 class Q1a(Parameters):
@@ -167,8 +184,12 @@ class Q1a(Parameters):
     seed: Seed = 0
     input_size: Annotated[int, Field(ge=28, le=224), NUMBER] = 28
     in_channels: Annotated[Literal[1, 3], BeforeValidator(_whole)] = 1
-    train_size: TrainSize = None
+    train_size: SomeImages = None
     input_pipeline: Literal["resident", "dataloader"] = "resident"
+    split: Split = "pooled"
+    split_seed: SplitSeed = None
+
+    added = frozenset({"split", "split_seed"})
 
 
 class Q2(Q1a):

@@ -7,7 +7,6 @@ carries it in the notebook, from where the runner (or anyone) reads it back.
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
 import json
 import os
@@ -25,11 +24,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from mlops_lib import checkpoint, data, hardware, machine, paths, svm
+from mlops_lib import checkpoint, data, hardware, lineage, machine, paths, svm
 from mlops_lib.fast import is_on as fast_is_on
 from mlops_lib.fast import kernel_start
 from mlops_lib.messages import first_problem
-from mlops_lib.params import TEMPLATES, Parameters, UserError
+from mlops_lib.params import TEMPLATES, Parameters, Q1b, UserError
 from mlops_lib.schema import RESULTS, Machine
 
 MIME = "application/vnd.mlops-record+json"
@@ -71,7 +70,7 @@ class Record(BaseModel):
     template: Template
     """The template that was executed."""
     key: str = Field(pattern="^[0-9a-f]{64}$")
-    """SHA-256 of parameters and the template's code: the run is done where it is the same."""
+    """SHA-256 of parameters and the template's code: the run is done where it is among `keys`."""
     parameters: dict[str, Any]
     """All parameters of the template, defaults included."""
     results: dict[str, Any]
@@ -101,33 +100,18 @@ def template_path(template: str) -> Path:
 
 def key(parameters: Parameters, template: str) -> str:
     """Hash validated parameters and the template's code cells; markdown and tags don't count."""
-    path = template_path(template)
-    code = _template_code(path, path.stat().st_mtime_ns)
-    return _key(template, parameters.model_dump(mode="json"), code)
+    return _key(parameters, template, lineage.template_code(template_path(template)))
 
 
-def _key(template: str, parameters: dict[str, Any], code: tuple[str, ...]) -> str:
-    content = {"template": template, "parameters": parameters, "code": code}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def keys(parameters: Parameters, template: str) -> set[str]:
+    """Return the keys with which a run is done: that of the code, and of what it was before."""
+    present = lineage.template_code(template_path(template))
+    codes = lineage.accepted(template, present)
+    return {_key(parameters, template, code) for code in codes}
 
 
-def _code(notebook: dict[str, Any]) -> tuple[str, ...]:
-    """Return a notebook's code cells, without the parameters that papermill puts in."""
-    return tuple(
-        "".join(cell["source"])
-        for cell in notebook["cells"]
-        if cell["cell_type"] == "code"
-        and "injected-parameters" not in cell["metadata"].get("tags", ())
-    )
-
-
-@lru_cache
-def _template_code(path: Path, changed: int) -> tuple[str, ...]:
-    """Return a template's code cells; read once for all runs, until the file is `changed`."""
-    try:
-        return _code(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, LookupError, TypeError) as error:
-        raise RecordError(f"the template {path} can't be read: {error}") from None
+def _key(parameters: Parameters, template: str, code: lineage.Code) -> str:
+    return lineage.sha256({"template": template, "parameters": parameters.identity(), "code": code})
 
 
 @dataclass(frozen=True)
@@ -200,7 +184,11 @@ def begin(template: Template, namespace: dict[str, Any]) -> Begun:
 
 def require(parameters: Parameters, here: bool = True) -> None:
     """Raise ParameterError where a run needs what its dataset lacks or, if `here`, this machine."""
-    data.require_size(getattr(parameters, "dataset", ""), getattr(parameters, "train_size", None))
+    if parameters.identity().keys().isdisjoint(("split", "subset", "train_on_validation")):
+        size = getattr(parameters, "train_size", None)
+        data.require_size(getattr(parameters, "dataset", ""), size)
+    if isinstance(parameters, Q1b):
+        svm.require_choice(parameters)
     if here:
         data.require_classes(getattr(parameters, "dataset", ""))
         fast_is_on()  # raises where MLOPS_FAST has another value
@@ -312,10 +300,11 @@ def read(path: Path) -> Record:
     if path.suffix != ".ipynb":
         return found
     try:
-        code = _code(json.loads(text))
+        code = lineage.code(json.loads(text))
     except (LookupError, TypeError, AttributeError):
         raise RecordError(f"{path} holds no record: it is not a notebook") from None
-    return found.model_copy(update={"key": _key(found.template, found.parameters, code)})
+    parameters = TEMPLATES[found.template](**found.parameters)
+    return found.model_copy(update={"key": _key(parameters, found.template, code)})
 
 
 def parse(text: bytes | str, path: Path) -> Record:

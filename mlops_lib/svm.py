@@ -11,6 +11,7 @@ import functools
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +23,7 @@ import numpy as np
 from mlops_lib import checkpoint as checkpoints
 from mlops_lib import fast, machine
 from mlops_lib.fast.svm_vote import BlockSVC
-from mlops_lib.params import ParameterError
+from mlops_lib.params import ParameterError, Q1b
 from mlops_lib.progress import bar
 
 CODE = checkpoints.code_hash("svm.py", "fast/svm_vote.py")
@@ -38,6 +39,16 @@ def require(backend: str) -> None:
             else f"{fast.VARIABLE}=off leaves scikit-learn-intelex out"
         )
         raise ParameterError(f"backend='intelex' is not allowed: {reason}; use 'auto' or 'libsvm'")
+
+
+def require_choice(p: Q1b) -> None:
+    """Raise ParameterError where candidates would be chosen by images that they were fitted to."""
+    count = len(list(candidates(p.kernel, p.C, p.degree, p.gamma)))
+    if p.train_on_validation and count > 1:
+        raise ParameterError(
+            "train_on_validation=True is not allowed: it leaves no images to choose among "
+            f"{count} candidates; give one value each of C, degree and gamma"
+        )
 
 
 def choose_backend(backend: str) -> str:
@@ -71,11 +82,14 @@ def fit(
     degree: int = 3,
     gamma: float | str = "scale",
     backend: str = "auto",
+    scaling: str = "unit",
 ) -> Any:
     """Fit a support vector classifier to features, float (n, d), and labels, int (n,).
 
     The kernels are `exp(-gamma |x - y|²)` for `rbf`, `(gamma x·y)^degree` for `poly`; gamma is
-    a number, `scale` (1 / (d · variance)) or `auto` (1 / d).
+    a number, `scale` (1 / (d · variance)) or `auto` (1 / d). Features are taken as they are
+    (`unit`), or shifted and scaled to mean 0 and standard deviation 1, each feature by itself
+    (`standard`) or all alike (`normalised`); what is predicted is scaled as what was fitted.
     Returns an estimator with `.predict(features)`, int (n,); with `MLOPS_FAST=off` it is
     scikit-learn's own. Raises ValueError for another kernel
     or backend and for numbers of 0 or less, ParameterError for a backend that is not installed.
@@ -90,9 +104,43 @@ def fit(
         if not isinstance(number, str) and not number > 0:
             raise ValueError(f"{name}={number!r} is not allowed: use a number above 0")
     require(backend)
+    scale = None if scaling == "unit" else Scale.fitted(features, each=scaling == "standard")
     estimator = classifier(backend)(kernel=kernel, C=C, degree=degree, gamma=gamma, cache_size=1000)
-    estimator.fit(features, labels)
-    return BlockSVC(estimator, kernel, degree) if fast.is_on() else estimator
+    estimator.fit(scale(features) if scale else features, labels)
+    predictor = BlockSVC(estimator, kernel, degree) if fast.is_on() else estimator
+    return Scaled(scale, predictor) if scale else predictor
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How features are scaled: by `mean` and `std`, numbers or float (d,)."""
+
+    mean: np.ndarray
+    std: np.ndarray
+
+    @classmethod
+    def fitted(cls, features: np.ndarray, each: bool) -> Scale:
+        """Take mean and standard deviation of features, float (n, d): of each, or of all alike.
+
+        A feature that never changes keeps its spread of 0.
+        """
+        axis = 0 if each else None
+        mean, std = features.mean(axis, dtype=np.float64), features.std(axis, dtype=np.float64)
+        return cls(mean, np.where(std == 0, 1, std))
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        return ((features - self.mean) / self.std).astype(features.dtype)
+
+
+class Scaled:
+    """An estimator that scales what it predicts; `support_` as scikit-learn's."""
+
+    def __init__(self, scale: Scale, estimator: Any) -> None:
+        self.scale, self.estimator, self.support_ = scale, estimator, estimator.support_
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Return the classes of features, float (n, d) → int (n,)."""
+        return self.estimator.predict(self.scale(features))
 
 
 def candidates(
@@ -111,6 +159,7 @@ def search(
     *,
     kernel: str,
     backend: str = "auto",
+    scaling: str = "unit",
     checkpoint: Path | None = None,
 ) -> tuple[list[dict], dict, Any]:
     """Fit every candidate on `train` and score it on `val`, both (features, labels).
@@ -119,13 +168,14 @@ def search(
     An interrupted search resumes from the file `checkpoint`, written about every minute; the best
     candidate is fitted again if its fit was before the interruption.
     """
-    by = _made_by(backend, train, val) if checkpoint else {}
+    by = _made_by(backend, train, val, scaling=scaling) if checkpoint else {}
+    options = {"kernel": kernel, "backend": backend, "scaling": scaling}
     rows = _resume(checkpoint, grid, by)
     best_accuracy = max((row["val_accuracy"] for row in rows), default=-1)
     classifier(backend)  # imported before a clock runs
     best_estimator, saved = None, time.perf_counter()
     for candidate in bar(grid[len(rows) :], desc="candidates", unit=" fits"):
-        row, estimator = _try(train, val, candidate, kernel, backend)
+        row, estimator = _try(train, val, candidate, options)
         rows.append(row)
         if row["val_accuracy"] > best_accuracy:
             best_accuracy, best_estimator = row["val_accuracy"], estimator
@@ -135,7 +185,7 @@ def search(
     best = max(rows, key=lambda row: row["val_accuracy"])
     if best_estimator is None:
         candidate = {name: best[name] for name in grid[0]}
-        _, best_estimator = _try(train, val, candidate, kernel, backend)
+        _, best_estimator = _try(train, val, candidate, options)
     return rows, best, best_estimator
 
 
@@ -143,13 +193,12 @@ def _try(
     train: tuple[np.ndarray, np.ndarray],
     val: tuple[np.ndarray, np.ndarray],
     candidate: dict,
-    kernel: str,
-    backend: str,
+    options: dict[str, str],
 ) -> tuple[dict, Any]:
     """Fit one candidate; return its row and its estimator."""
     start, start_cpu = time.perf_counter(), time.process_time()
-    options = {name: value for name, value in candidate.items() if value is not None}
-    estimator = fit(*train, kernel=kernel, backend=backend, **options)
+    numbers = {name: value for name, value in candidate.items() if value is not None}
+    estimator = fit(*train, **options, **numbers)
     fitted, fitted_cpu = time.perf_counter(), time.process_time()
     accuracy = float(np.mean(estimator.predict(val[0]) == val[1]))
     predicted = time.perf_counter()
@@ -173,7 +222,9 @@ def _resume(checkpoint: Path | None, grid: Sequence[dict], by: dict[str, str]) -
     return rows
 
 
-def _made_by(backend: str, *images: tuple[np.ndarray, np.ndarray]) -> dict[str, str]:
+def _made_by(
+    backend: str, *images: tuple[np.ndarray, np.ndarray], scaling: str = "unit"
+) -> dict[str, str]:
     """Return what fits with a backend (versions, code), on what machine, and a hash of the images.
 
     The answers are the same on any machine; the times, which a record holds, are not.
@@ -183,7 +234,7 @@ def _made_by(backend: str, *images: tuple[np.ndarray, np.ndarray]) -> dict[str, 
     versions = {name: version(name) for name in packages}
     where = {"cpu": machine.cpu_name(), "threads": str(machine.threads())}
     code = {"code": CODE, "fast": str(fast.is_on())}
-    return versions | where | code | {"images": joblib.hash(images)}
+    return versions | where | code | {"images": joblib.hash(images), "scaling": scaling}
 
 
 def timed_predict(estimator: Any, features: np.ndarray) -> tuple[np.ndarray, float]:

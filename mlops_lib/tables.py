@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mlops_lib import paths, record
-from mlops_lib.params import non_default_settings
+from mlops_lib.params import TEMPLATES, non_default_settings
 from mlops_lib.record import Record
 from mlops_lib.stats import wilson
 
@@ -109,9 +109,19 @@ def sound_and_damaged(folder: Path | None = None) -> tuple[dict[Path, Record], d
     return found, damaged
 
 
-def all_runs(folder: Path | None = None) -> pd.DataFrame:
-    """Return a row for every record below a folder, parameters and results as columns."""
-    return rows(records(folder))
+def all_runs(folder: Path | None = None, *, variants: bool = False) -> pd.DataFrame:
+    """Return a row for every record below a folder, parameters and results as columns.
+
+    With `variants` also those on other splits, subsets or scalings than the study's own.
+    """
+    found = records(folder)
+    return rows({path: run for path, run in found.items() if variants or not is_variant(run)})
+
+
+def is_variant(run: Record) -> bool:
+    """Return whether a run was on another split, subset or scaling than the study's own."""
+    parameters = TEMPLATES[run.template](**run.parameters)
+    return not parameters.identity().keys().isdisjoint(parameters.added)
 
 
 def rows(found: dict[Path, Record]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from idx_files import CONTENTS, damaged, idx, tiny_mnist
 from PIL import Image
 
 from mlops_lib import data, downloads
-from mlops_lib.params import ParameterError, Q1a
+from mlops_lib.params import ParameterError, Q1a, Q1b
 
 
 @pytest.fixture
@@ -243,6 +243,53 @@ def test_sizes_that_a_message_offers_can_be_taken(held, offered):
     for size in offered:
         chosen = Q1a(train_size=size).train_size
         assert len(data.subset(np.arange(held), labels, chosen, seed=0)) == (size or held)
+
+
+PUBLISHED = {"split": "published", "dataset": "mnist"}
+
+
+@pytest.mark.parametrize(
+    ("p", "train", "val", "test"),
+    [
+        (Q1a(**PUBLISHED), range(500), range(500, 600), range(600, 1000)),
+        (Q1b(**PUBLISHED), range(500), range(500, 600), range(600, 1000)),
+        (Q1b(**PUBLISHED, train_on_validation=True), range(600), range(500, 600), range(600, 1000)),
+        (
+            Q1b(**PUBLISHED, subset="first", train_size=200, test_size=100),
+            range(200),
+            range(500, 600),
+            range(600, 700),
+        ),
+    ],
+)
+def test_the_published_split_keeps_parts_and_order(monkeypatch, p, train, val, test):
+    labels = np.arange(1000) % 10
+    parts = {"train": idx(np.zeros(600, np.uint8)), "test": idx(np.zeros(400, np.uint8))}
+    monkeypatch.setattr(downloads, "fetch", lambda name: ["", "train", "", "test"])
+    monkeypatch.setattr(downloads, "content", lambda path: parts[path])
+    assert [part.tolist() for part in data.rows(p, labels)] == [[*train], [*val], [*test]]
+
+
+def test_the_pooled_split_is_drawn_by_its_own_seed_where_it_has_one():
+    labels = np.arange(1000) % 10
+    for p, seed in ((Q1a(seed=1), 1), (Q1a(seed=1, split_seed=2), 2), (Q1b(seed=1), 1)):
+        train, val, test = data.rows(p, labels)
+        for part, expected in zip((train, val, test), data.split(labels, seed), strict=True):
+            assert np.array_equal(part, expected)
+    train, _, test = data.rows(Q1b(test_size=100, train_size=300), labels)
+    assert [len(train), len(test)] == [300, 100]
+    assert np.bincount(labels[test]).tolist() == [10] * 10
+
+
+def test_what_a_split_does_not_hold_is_refused():
+    labels = np.arange(1000) % 10
+    for asked, says in (
+        ({"split": "published", "dataset": "digits"}, "'digits' has no test part of its own"),
+        ({"subset": "first", "train_size": 701}, r"train_size=701 .* holds 700 images"),
+        ({"test_size": 201}, r"test_size=201 .* the test split holds 200 images"),
+    ):
+        with pytest.raises(ParameterError, match=says):
+            data.rows(Q1b(**asked), labels)
 
 
 def test_a_class_of_one_image_is_said():

@@ -35,12 +35,24 @@ def test_counts_are_fvcores_and_half_of_torchs(model, channels, size, billions):
     assert counted == pytest.approx(torchs.get_total_flops() / 2, rel=0.01)
 
 
+def normalised_elements(network, channels, pixels):
+    """Return how many numbers the batch normalisations of one forward pass yield."""
+    counts = []
+    for part in network.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.register_forward_hook(lambda _, __, output: counts.append(output.numel()))
+    with torch.inference_mode():
+        network.eval()(torch.zeros(1, channels, pixels, pixels))
+    return sum(counts)
+
+
 def test_the_book_has_the_sizes_of_the_networks():
     found = pd.read_csv(paths.BOOK / "networks.csv")
     for row in found.to_dict("records"):
         channels, pixels = row["channels"], row["pixels"]
         network = resnet.build(row["model"], channels, input_size=pixels)
         counted = flops.size(network, channels, pixels)
+        assert row["norm_elements"] == normalised_elements(network, channels, pixels)
         dead = sum(resnet.remove_dead_taps(network, channels, pixels).values())
         assert row["weights"] == counted["parameters_total"]
         assert row["multiply_adds"] == counted["flops"]

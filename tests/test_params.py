@@ -184,3 +184,11 @@ def test_unknown_parameters(name):
     with pytest.raises(ParameterError) as caught:
         TEMPLATES["q1a"](**{name: name})
     assert_is_clear(caught.value, "q1a has no parameter")
+
+
+@pytest.mark.parametrize("cls", [Q1a, Q1b])
+def test_a_parameter_that_was_added_counts_where_it_has_another_value(cls):
+    first = cls().model_dump(mode="json", exclude=cls.added)
+    assert cls.added < cls.model_fields.keys()
+    assert cls().identity() == cls(split="pooled").identity() == first
+    assert cls(split="published").identity() == first | {"split": "published"}

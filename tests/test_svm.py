@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from mlops_lib import checkpoint as checkpoints
 from mlops_lib import machine, record, svm
@@ -123,3 +125,29 @@ def test_a_backend_that_is_not_installed_is_refused_before_the_work(monkeypatch)
     with pytest.raises(ParameterError, match=refusal):
         svm.fit(np.zeros((2, 1)), np.arange(2), kernel="rbf", C=1, backend="intelex")
     svm.require("auto")
+
+
+@pytest.mark.parametrize("scaling", ["standard", "normalised"])
+def test_scaled_features_are_those_of_the_training_images(digits, scaling):
+    """Against scikit-learn's own: its scaler of each feature, or of all as one."""
+    train, test = ((features[:300], labels[:300]) for features, labels in digits)
+    options = {"kernel": "poly", "C": 10}  # one scale for all features leaves RBF as it is
+    ours = svm.fit(*train, **options, backend="libsvm", scaling=scaling)
+    scaler, shape = StandardScaler(), (-1, 64 if scaling == "standard" else 1)
+    scaled = scaler.fit_transform(train[0].reshape(shape)).reshape(train[0].shape)
+    theirs = SVC(**options).fit(scaled, train[1])
+    expected = theirs.predict(scaler.transform(test[0].reshape(shape)).reshape(test[0].shape))
+    assert np.array_equal(ours.predict(test[0]), expected)
+    assert np.array_equal(ours.support_, theirs.support_)
+    assert not np.array_equal(expected, svm.fit(*train, **options).predict(test[0]))
+
+
+def test_a_feature_that_never_changes_is_not_divided_by_nothing():
+    scale = svm.Scale.fitted(np.array([[1, 0], [1, 4]], np.float32), each=True)
+    assert scale(np.array([[1, 6]], np.float32)).tolist() == [[0, 2]]
+
+
+def test_candidates_are_not_chosen_by_images_that_they_were_fitted_to():
+    with pytest.raises(ParameterError, match="no images to choose among 2 candidates"):
+        record.begin("q1b", {"train_on_validation": True, "C": [1, 10]})
+    record.begin("q1b", {"train_on_validation": True, "C": [1], "degree": [2, 3]})  # RBF

@@ -78,14 +78,16 @@ class Slot:
     def status(self) -> Status:
         """Return whether the run is done, or why not.
 
-        stale: the template's code has changed since. damaged: its record can't be read.
+        stale: the template's code has changed since, and was not adopted. damaged: its record
+        can't be read.
         """
         found = self.read()
         if found is None:
             if self.record.exists():
                 return "damaged"
             return "failed" if self.notebook.exists() else "missing"
-        return "done" if found.key == self.key else "stale"
+        done = record.keys(self.run.parameters, self.run.template)
+        return "done" if found.key in done else "stale"
 
     def restore(self) -> bool:
         """Rewrite a damaged or missing record from its notebook, which holds it too.

@@ -69,7 +69,7 @@ class Run:
     @cached_property
     def slug(self) -> str:
         """Return the run's file name: readable, unique, only letters, digits, dot and dash."""
-        content = self.parameters.model_dump(mode="json")
+        content = self.parameters.identity()
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         values = [content[name] for name in SLUG_NAMES if name in content]
         return "-".join([*map(self._word, values), digest[:8]])

@@ -17,10 +17,10 @@ from mlops_lib.study import (
     all_runs,
     cpu_or_gpu,
     depth,
-    disagreement,
     full_tables,
     hard_images,
     noise,
+    recovery,
     repetitions,
     rounding,
     sources,
@@ -56,7 +56,7 @@ def assert_is_refused_or_shown(path, content):
     pages = [made._repr_mimebundle_()["text/html"], html_tables.page(all_runs.table(runs)).data]
     sources.ours(runs)
     pages += [html_tables.page(table).data for table in story(runs)]
-    pages.append(disagreement.sides(runs).data)
+    recovery.svm_figures(runs)
     svm_or_resnet.growth(runs)
     hard_images.every(runs)
     assert "<script" not in "".join(pages)

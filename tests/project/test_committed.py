@@ -7,7 +7,7 @@ from mlops_lib import paths, record
 from mlops_lib.runner import repeat, suite
 from mlops_lib.runner.slot import find_slots
 
-SUITES = ("full", "seeds", "ablations", "cpu")  # quick and smoke stay out of git
+SUITES = ("full", "seeds", "ablations", "cpu", "recovery")  # quick and smoke stay out of git
 SLOTS = [slot for name in SUITES for slot in find_slots(name, suite.read(name, anywhere=True))]
 RECORDED = [slot for slot in SLOTS if slot.record.exists()]
 LARGEST_PAGE = 150_000  # bytes

@@ -12,7 +12,7 @@ from mlops_lib.runner.slot import Slot, find_slots
 
 def test_a_changed_template_makes_its_runs_stale(executed, monkeypatch):
     slot, _ = executed["q1a"]
-    monkeypatch.setattr(record, "key", lambda parameters, template: "f" * 64)
+    monkeypatch.setattr(record, "keys", lambda parameters, template: {"f" * 64})
     assert slot.status() == "stale"
     assert next(grid.execute_all([slot])).skipped
 

@@ -1,0 +1,141 @@
+"""The page "Why the reports disagree": its figure and tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+
+from mlops_lib import tables
+from mlops_lib.plots import Picture, picture, styled
+from mlops_lib.study import recovery
+from mlops_lib.study.recovery import FIGURE, SVM_PROTOCOL
+from mlops_lib.study.table_cells import link
+
+MAX_CANDIDATES = 4  # of a report, in a table
+SCALINGS = {
+    "unit": "pixels from 0 to 1",
+    "standard": "standardised pixels",
+    "normalised": "pixels by one mean and spread",
+}
+SPLITS = {
+    ("published", "first"): "published split, in order",
+    ("published", "stratified"): "published split",
+    ("pooled", "stratified"): "pooled split",
+    ("pooled", "first"): "pooled split, in order",
+}
+
+
+def protocol_text(row: Any) -> str:
+    """Return a candidate protocol in words; `row` has the values of `recovery.SVM_PROTOCOL`."""
+    images = f"{row['train_images']:,.0f}/{row['test_images']:,.0f}"
+    split = SPLITS[row["split"], row["subset"]]
+    return f"{SCALINGS[row['scaling']]}, {split} {images}, degree {row['degree']:.0f}"
+
+
+def candidates(runs: pd.DataFrame, report: str) -> pd.DataFrame:
+    """Return the candidates for a report's SVMs that were run for most of its figures.
+
+    A row for each of the best `MAX_CANDIDATES`, the best first: in words, and links to its runs.
+    """
+    figures = recovery.svm_figures(runs)
+    figures = figures[figures["report"] == report]
+    ranking = recovery.svm_ranking(runs)
+    ranking = ranking[ranking.index.get_level_values("report") == report].reset_index()
+    rows = []
+    most = ranking[ranking["figures"] == ranking["figures"].max()]
+    for row in most.head(MAX_CANDIDATES).to_dict("records"):
+        alike = figures[(figures[SVM_PROTOCOL] == pd.Series(row)[SVM_PROTOCOL]).all(axis=1)]
+        cells = {"Candidate": protocol_text(row), "Exact": f"{row['exact']} of {row['figures']}"}
+        cells["Distance (points)"] = f"{row['distance']:.2f}"
+        for run in alike.sort_values(FIGURE, ascending=False).to_dict("records"):
+            name = f"{tables.title(run['dataset'])}, {tables.title(run['kernel'])}"
+            cells[name] = link(run, f"{run['ours']:.2f}") + f"; ({run['printed']:.2f})"
+        rows.append(cells)
+    return pd.DataFrame(rows)
+
+
+def kernels(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return by how many points the polynomial kernel is ahead of RBF under each protocol.
+
+    Those of degree 3, scikit-learn's default, and of all test images.
+    """
+    gains = recovery.kernels(runs)
+    if gains.empty:
+        return pd.DataFrame()
+    gains = gains.query("degree == 3 and test_images >= 10_000")
+    rows = [
+        {"Protocol": protocol_text(row)}
+        | {
+            f"{tables.title(name)} (points)": "" if pd.isna(row[name]) else f"{row[name]:+.2f}"
+            for name in gains
+        }
+        for row in gains.reset_index().to_dict("records")
+    ]
+    return pd.DataFrame(rows)
+
+
+def sgd(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return in how many pairs SGD does better at 1e-4 than at 1e-3, in each report and here."""
+    gains = recovery.sgd_by_rate(runs).groupby("source", sort=False)["gain"]
+    rows = [
+        {
+            "Source": source[0].upper() + source[1:],
+            "1e-4 ahead": f"{(some > 0).sum()} of {len(some)}",
+            "its gain (points)": f"{some.min():+.2f} to {some.max():+.2f}",
+        }
+        for source, some in gains
+    ]
+    return pd.DataFrame(rows)
+
+
+def comparable(figures: pd.DataFrame) -> pd.DataFrame:
+    """Return the figures of the candidates that were run for more than half of a report's four."""
+    if figures.empty:
+        return figures
+    counts = figures.groupby(["report", *SVM_PROTOCOL])["difference"].transform("size")
+    return figures[counts > 2]
+
+
+@styled()
+def figure(shown: pd.DataFrame) -> Picture:
+    """Show how far each candidate protocol is from the printed accuracies of each report.
+
+    `shown` are some figures of `recovery.svm_figures`.
+    """
+    distance = (
+        shown["difference"].abs().groupby([shown[name] for name in ("report", *SVM_PROTOCOL)])
+    )
+    shown = shown.assign(
+        candidate=[
+            protocol_text(row).replace(", pub", ",\npub") for row in shown.to_dict("records")
+        ],
+        figure=[
+            f"{tables.title(row.dataset)}, {tables.title(row.kernel)}" for row in shown.itertuples()
+        ],
+        mean=distance.transform("mean"),
+    ).sort_values("mean", kind="stable")
+    parts = dict(list(shown.groupby("report")))
+    rows = [part["candidate"].nunique() for part in parts.values()]
+    drawn, axes = plt.subplots(
+        len(parts), squeeze=False, figsize=(8, 0.8 + 0.5 * sum(rows)), height_ratios=rows,
+        sharex=True, layout="constrained",
+    )  # fmt: skip
+    order = sorted(set(shown["figure"]))
+    for number, (report, axis) in enumerate(zip(parts, axes.flat, strict=True)):
+        sns.scatterplot(
+            parts[report], x="difference", y="candidate", hue="figure", style="figure", s=70,
+            hue_order=order, style_order=order, legend=not number, ax=axis,
+        )  # fmt: skip
+        axis.axvline(0, color=".3", linewidth=1, zorder=0)
+        axis.set(title=f"report {report}", ylabel="", ylim=(rows[number] - 0.5, -0.5))
+        axis.set_xlabel("accuracy here minus printed accuracy (points)")
+    drawn.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    axes.flat[0].get_legend().remove()
+    drawn.draw_without_rendering()  # lays it out: its box is measured before it is drawn
+    drawn.set_layout_engine("none")
+    exact = shown[shown["exact"]].groupby("report").size()
+    told = ", ".join(f"{count} exact for report {report}" for report, count in exact.items())
+    return picture(drawn, f"Distance of candidates from printed figures: {told or 'none exact'}")

@@ -1,0 +1,89 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlops_lib import tables
+from mlops_lib.params import Q1a, Q1b
+from mlops_lib.study import recovery
+from mlops_lib.study.protocol import published
+
+
+def svm(accuracy, images, **parameters):
+    """Return the row of an SVM's run with one candidate."""
+    p = Q1b(**{"C": [10], "degree": [2], "train_size": 10_000} | parameters)
+    right = round(accuracy / 100 * images)
+    return p.model_dump() | {
+        "template": "q1b",
+        "candidates": 1.0,
+        "best_C": p.C[0],
+        "best_degree": p.degree[0] if p.kernel == "poly" else np.nan,
+        "confusion_matrix": [[right, images - right], [0, 0]],
+        "test_accuracy": right / images,
+        "train_images": p.train_size,
+        "page": "a/page",
+    }
+
+
+def of_report_a(**others):
+    """Return runs that give report A's four accuracies."""
+    told = published("q1b").query("report == 'A'")
+    return [
+        svm(row.accuracy_pct, 2000, dataset=row.dataset, kernel=row.kernel, C=[row.C], **others)
+        for row in told.itertuples()
+    ]
+
+
+def test_the_protocol_that_gives_every_figure_is_first():
+    near = [row | {"scaling": "standard", "test_accuracy": row["test_accuracy"] + 0.001}
+            for row in of_report_a()]  # fmt: skip
+    runs = pd.DataFrame([*near, *of_report_a()])
+    ranking = recovery.svm_ranking(runs).loc["A"].reset_index()
+    assert ranking["scaling"].tolist() == ["unit", "standard"]
+    assert ranking["exact"].tolist() == [4, 0]
+    assert ranking["distance"].round(6).tolist() == [0, 0.1]
+    assert ranking["chance"][1] == 1
+    # 1 / sqrt(2 pi n p q) is about 0.041, 0.043, 0.026 and 0.027 for the four.
+    assert ranking["chance"][0] == pytest.approx(1.2e-6, rel=0.1)
+    assert ranking["expected"][0] == pytest.approx(2 * ranking["chance"][0])
+
+
+def test_chance_of_several_exact_figures():
+    assert recovery._at_least(0, [0.5, 0.5]) == 1
+    assert recovery._at_least(1, [0.5, 0.25]) == pytest.approx(0.625)
+    assert recovery._at_least(2, [0.5, 0.25]) == pytest.approx(0.125)
+
+
+def test_one_rbf_run_stands_for_every_degree():
+    rows = [svm(90, 2000), svm(92, 2000, kernel="poly"), svm(89, 2000, kernel="poly", degree=[3])]
+    gains = recovery.kernels(pd.DataFrame(rows))
+    assert gains["mnist"].tolist() == pytest.approx([2, -1])
+
+
+def test_split_and_the_rest_of_a_seed_are_told_apart():
+    common = {"template": "q1a", "suite": "recovery"}
+    rows = [common | Q1a(split_seed=n).model_dump() | {"test_accuracy": 0.9 + n / 100}
+            for n in range(3)]  # fmt: skip
+    rows += [common | Q1a(split_seed=0, seed=n).model_dump() | {"test_accuracy": 0.9 + n / 50}
+             for n in (1, 2)]  # fmt: skip
+    parts = recovery.seed_parts(pd.DataFrame(rows))
+    assert parts["n"].tolist() == [3, 3]
+    assert parts["std"].tolist() == pytest.approx([1, 2])
+    assert parts["low"].iloc[0] < 1 < parts["high"].iloc[0]
+
+
+def test_epochs_are_compared_by_the_best_weights_so_far(folder):
+    """The made-up trainings validate alike in every epoch: no number of epochs is likelier."""
+    runs = tables.all_runs(folder)
+    names = pd.MultiIndex.from_product([["mnist", "fashion_mnist"], ["resnet18", "resnet50"]])
+    found = recovery.by_epochs(runs, pd.Series(1.0, names))
+    assert found.loc["A", "mnist"].index.tolist() == [1, 2, 3, 4, 5]
+    assert found.loc["A", "mnist"].nunique().tolist() == [1, 1, 1]
+    assert found["figures"].unique().tolist() == [16]
+
+
+def test_what_sgd_gains_by_the_lower_rate(folder):
+    gains = recovery.sgd_by_rate(tables.all_runs(folder)).groupby("source")["gain"]
+    assert (gains.get_group("report A") > 0).all()
+    assert (gains.get_group("report B") < 0).all()
+    assert gains.get_group("momentum 0.9, all epochs").eq(0).all()
+    assert gains.size().tolist() == [8, 8, 8]
