@@ -124,6 +124,8 @@ def _print_left_out(count: int) -> None:
 )
 @click.option("--only-failed", is_flag=True, help="Only runs that failed.")
 @click.option("--stale", is_flag=True, help="Also repeat runs whose template has changed since.")
+@click.option("--stale-library", is_flag=True,
+              help="Also repeat runs of a library that has changed since.")  # fmt: skip
 @click.option("--again", is_flag=True,
               help="Also repeat done runs; a failure leaves the earlier result.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show what would run, and why.")
@@ -160,6 +162,8 @@ def _run(suite: str, options: dict) -> tuple[int, int]:
     statuses = [slot.status() for slot in slots]
     if not options["dry_run"]:
         _restore_records(slots, statuses)
+    if options["stale_library"]:
+        statuses = [slot.status(of_library=True) for slot in slots]
     waiting = [slot for slot, status in zip(slots, statuses, strict=True) if status in pending]
     of = f" of {len(everything)}" if len(slots) < len(everything) else ""
     click.echo(f"suite {suite}: {len(slots)}{of} runs, {statuses.count('done')} already recorded")
@@ -182,7 +186,7 @@ def _pending(options: dict):
     from mlops_lib.runner.slot import DONE, FAILED, STALE, UNFINISHED
 
     pending = FAILED if options["only_failed"] else UNFINISHED
-    pending |= STALE if options["stale"] else frozenset()
+    pending |= STALE if options["stale"] or options["stale_library"] else frozenset()
     return pending | (DONE if options["again"] else frozenset())
 
 
@@ -240,6 +244,7 @@ def status(suite: str) -> None:
     """List the runs of SUITE: done, stale (the template has changed since), failed, missing, or
     damaged (the record can't be read)."""
     from mlops_lib.runner import repeat
+    from mlops_lib.runner.plan import drift
 
     slots, others = _slots_to_list(suite)
     for slot in slots:
@@ -248,6 +253,8 @@ def status(suite: str) -> None:
         if status in ("failed", "damaged"):
             click.echo(f"         {repeat.problem(slot.notebook)}")
             click.echo(f"         {repeat.command(slot.notebook, suite)}")
+    for line in drift(slots):
+        click.echo(line)
     _print_left_out(others)
 
 

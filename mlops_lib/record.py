@@ -11,20 +11,16 @@ import html
 import json
 import os
 import platform
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from mlops_lib import checkpoint, data, hardware, lineage, machine, paths, svm
+from mlops_lib import checkpoint, data, hardware, lineage, machine, paths, provenance, svm
 from mlops_lib.fast import is_on as fast_is_on
 from mlops_lib.fast import kernel_start
 from mlops_lib.messages import first_problem
@@ -34,9 +30,7 @@ from mlops_lib.schema import RESULTS, Machine
 MIME = "application/vnd.mlops-record+json"
 Template = Literal["q1a", "q1b", "q2"]
 MOST_SHOWN = 10  # items of a list, where a notebook shows a record
-PACKAGES = ("torch", "torchvision", "scikit-learn")
 RUNNER = "MLOPS_RUNNER"  # set where a runner on this machine writes the record
-WRITTEN = (":!book/runs", ":!book/benchmarks.json")  # by runs and benchmarks: no code
 GPU_SHARED = "MLOPS_GPU_SHARED"  # set where its other runs may use the same GPU
 
 
@@ -175,7 +169,7 @@ def begin(template: Template, namespace: dict[str, Any]) -> Begun:
     """
     parameters = TEMPLATES[template].from_notebook(namespace)
     require(parameters)
-    commit()  # as it is before the work
+    provenance.commit()  # as it is before the work
     if fast_is_on():
         kernel_start.spare_kernel()
     started_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -209,54 +203,16 @@ def environment(
         "device": device,
         "device_name": device_name or machine.cpu_name(),
         "cpu": machine.cpu_name(),
+        "instructions": machine.instructions(),
         "cores": len(machine.cores()),
         "threads": threads or machine.threads(),
         "amp_dtype": amp_dtype,
         "allocator": allocator,
         "fast": fast_is_on() if fast is None else fast,
         "python": platform.python_version(),
-        **{package: metadata.version(package) for package in PACKAGES},
-        "commit": commit(),
+        **provenance.software(device),
         **({"device_shared": True} if device != "cpu" and GPU_SHARED in os.environ else {}),
     }
-
-
-@lru_cache
-def commit() -> str | None:
-    """Return the commit of the project when this was first asked; None outside git.
-
-    A `+` follows it where files differ, other than those that runs and benchmarks write. It is
-    read when the code is imported: a run of hours is of that code, whatever is committed later.
-    Where git can't read the checkout, as that of another user, its reason is printed once.
-    """
-    folders = (paths.PROJECT, *paths.PROJECT.parents)
-    if not any(os.path.exists(folder / ".git") for folder in folders):
-        return None
-    try:
-        tracked = _git("ls-files", "--", ".")
-        head = _git("rev-parse", "--verify", "--quiet", "--short=12", "HEAD")
-        changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN)
-    except OSError:  # there is no git
-        return None
-    except subprocess.SubprocessError as error:
-        said = getattr(error, "stderr", None) or str(error)
-        print(f"records will name no commit: {' '.join(said.split())}", file=sys.stderr)
-        return None
-    if not head or not tracked:  # this folder lies in the repository of something else
-        return None
-    return head + ("+" if changes else "")
-
-
-def _git(*words: str) -> str:
-    """Return what git prints in the project's folder; raise SubprocessError where it complains."""
-    command = ["git", "--no-optional-locks", *words]
-    done = subprocess.run(
-        command, cwd=paths.PROJECT, capture_output=True, encoding="utf-8", errors="replace",
-        timeout=10,
-    )  # fmt: skip
-    if done.stderr:
-        done.check_returncode()
-    return done.stdout.strip()
 
 
 def classification(labels: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:

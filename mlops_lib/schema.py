@@ -139,6 +139,8 @@ class Machine(_Described):
     """Other runs may have used the same GPU at the same time: its times are not compared."""
     cpu: Plain | None = None
     """The processor."""
+    instructions: Plain | None = None
+    """Its widest vector instructions: AVX2, AVX-512 or AMX."""
     cores: int | None = None
     """Processor cores that the process might use."""
     threads: Annotated[int, Field(ge=1)] | None = None
@@ -157,6 +159,16 @@ class Machine(_Described):
     """torchvision's version."""
     scikit_learn: Plain | None = Field(None, alias="scikit-learn")
     """scikit-learn's version."""
+    cuda: Plain | None = None
+    """CUDA's version, of a run on a GPU."""
+    cudnn: Plain | None = None
+    """cuDNN's version."""
+    driver: Plain | None = None
+    """The version of NVIDIA's driver."""
+    packages_sha256: Plain | None = None
+    """The hash of the names and versions of all installed packages."""
+    library_sha256: Plain | None = None
+    """The hash of the library's modules that templates import."""
     commit: Plain | None = None
     """The project's commit, with `+` where files differed from it; none outside git."""
 

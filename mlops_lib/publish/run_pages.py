@@ -20,7 +20,7 @@ import nbformat
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from mlops_lib import checkpoint, record, tables
+from mlops_lib import checkpoint, provenance, record, tables
 from mlops_lib.params import non_default_settings
 from mlops_lib.runner import repeat
 from mlops_lib.study import all_runs
@@ -99,7 +99,7 @@ def _in_brief(made: record.Record, path: Path) -> str:
 def _where(made: record.Record, path: Path) -> str:
     """Return a table of where and when a run was executed."""
     ran = made.environment
-    software = ("python", *record.PACKAGES)
+    software = ("python", *provenance.PACKAGES)
     facts = {
         "Suite": path.parents[1].name,
         "Ran on": f"{ran['device_name']}, threads: {ran.get('threads')}",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from mlops_lib import lineage, machine, record, tables
+from mlops_lib import lineage, machine, provenance, record, tables
 from mlops_lib.lineage import Code, Earlier, Lineage, Repeated
 from mlops_lib.params import TEMPLATES, Parameters, UserError, non_default_settings
 from mlops_lib.record import Record
@@ -50,7 +50,7 @@ def adopt(template: str, say: Callable[[str], None] = print) -> Lineage:
         raise AdoptionError(f"template={template!r} has no records of earlier code to adopt")
     proven = Lineage(
         code_sha256=lineage.sha256(present),
-        commit=record.commit(),
+        commit=provenance.commit(),
         device_name=ran.environment["device_name"],
         torch=ran.environment["torch"],
         earlier=tuple(repeated),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from mlops_lib import data, machine, tables
+from mlops_lib import data, machine, provenance, tables
 from mlops_lib.runner import kernels, pace
 from mlops_lib.runner.slot import Slot, Status
 
@@ -14,7 +15,7 @@ REASONS: dict[Status, str] = {
     "missing": "not run yet",
     "failed": "failed the last time",
     "damaged": "its record can't be read",
-    "stale": "its template has changed since",
+    "stale": "its code has changed since",
     "done": "recorded",
 }
 
@@ -41,6 +42,21 @@ def forecast(slots: list[Slot], jobs: int) -> str | None:
         f"about {duration_text(seconds * there / here)} on this machine "
         f"(ResNet-18: {here:,.0f} images/s here, {there:,.0f} in the recorded runs)"
     )
+
+
+def drift(slots: list[Slot]) -> Iterator[str]:
+    """Yield a line for each way in which recorded runs are not of today's software."""
+    ran = [made.environment for slot in slots if (made := slot.read())]
+    others = Counter(
+        f"{name} {version}"
+        for environment in ran
+        for name, version in provenance.other_versions(environment).items()
+    )
+    if others:
+        listed = ", ".join(f"{name} ({count} runs)" for name, count in sorted(others.items()))
+        yield f"other versions than the lock: {listed}"
+    if changed := sum(map(provenance.library_has_changed, ran)):
+        yield f"the library has changed since {changed} runs: --stale-library repeats them"
 
 
 def lines(

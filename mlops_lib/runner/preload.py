@@ -27,7 +27,7 @@ watch.start()
 import atexit
 import gc
 
-from mlops_lib import record
+from mlops_lib import provenance
 from mlops_lib.fast import kernel_start
 
 gc.set_threshold(*kernel_start.COLLECT_RARELY)  # otherwise it searches all of this again and again
@@ -48,7 +48,7 @@ plots.search(
     [{"C": 1.0, "degree": None, "gamma": "scale", "val_accuracy": 0.5}]
 ).png()  # loads fonts
 svm.classifier("auto")  # imports Intel's extension, where it is installed
-record.commit()  # of the code that was imported here
+provenance.commit()  # of the code that was imported here
 imported.set()
 watch.join()  # forking is safe in a process with a single thread
 gc.collect()

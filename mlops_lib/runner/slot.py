@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from mlops_lib import checkpoint, paths, record, tables
+from mlops_lib import checkpoint, paths, provenance, record, tables
 from mlops_lib.messages import nearest
 from mlops_lib.params import ParameterError
 from mlops_lib.record import Record
@@ -75,11 +75,11 @@ class Slot:
         except record.RecordError:
             return None
 
-    def status(self) -> Status:
+    def status(self, of_library: bool = False) -> Status:
         """Return whether the run is done, or why not.
 
         stale: the template's code has changed since, and was not adopted. damaged: its record
-        can't be read.
+        can't be read. With `of_library`, a run of a library that has changed is stale, too.
         """
         found = self.read()
         if found is None:
@@ -87,7 +87,8 @@ class Slot:
                 return "damaged"
             return "failed" if self.notebook.exists() else "missing"
         done = record.keys(self.run.parameters, self.run.template)
-        return "done" if found.key in done else "stale"
+        changed = of_library and provenance.library_has_changed(found.environment)
+        return "done" if found.key in done and not changed else "stale"
 
     def restore(self) -> bool:
         """Rewrite a damaged or missing record from its notebook, which holds it too.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlops_lib import tables
+from mlops_lib import provenance, tables
 from mlops_lib.study.protocol import (
     CONFIGURATION,
     NOT_RUN,
@@ -125,3 +125,22 @@ def table(runs: pd.DataFrame, template: str | None = None) -> pd.DataFrame:
         ]
         rows.append(dict(zip(columns, values, strict=True)))
     return pd.DataFrame(rows or [dict.fromkeys(columns, NOT_RUN)])
+
+
+def software(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the versions of the packages that results may depend on: a row for each combination.
+
+    The last column names those that are not the locked ones.
+    """
+    names = [name for name in provenance.PACKAGES if name in runs]
+    if not names:
+        return pd.DataFrame()
+    stated = runs[["device", *names]].fillna("not stated")
+    counted = stated.groupby(["device", *names], sort=False).size().rename("Runs").reset_index()
+    others = [
+        ", ".join(provenance.other_versions(row)) for row in counted[names].to_dict("records")
+    ]
+    titled = counted.assign(
+        **{"Other than locked": others}, device=counted["device"].map(tables.title)
+    )
+    return titled.rename(columns={"device": "Device"}).set_index("Device")

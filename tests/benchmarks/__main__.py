@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from measure import Contender, ratio, rounds
 
-from mlops_lib import hardware, machine, paths, record
+from mlops_lib import hardware, machine, paths, provenance, record
 from mlops_lib.params import Q1a
 from mlops_lib.runner import grid, suite
 from mlops_lib.runner.slot import Slot, find_slots
@@ -356,7 +356,7 @@ def main() -> int:
     if not chosen:
         parser.error(f"--only {only!r}: no figure is called so; there are {', '.join(FIGURES)}")
     for name in chosen:
-        figure = FIGURES[name]() | {"commit": record.commit()}
+        figure = FIGURES[name]() | {"commit": provenance.commit()}
         print(_line(name, figure), flush=True)
         kept[name] = figure
         measured[machine] = {name: kept[name] for name in FIGURES if name in kept}

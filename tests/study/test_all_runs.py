@@ -60,3 +60,11 @@ def test_filters_are_words_of_the_rows(runs):
     }
     text = all_runs.table(table).to_string()
     assert all(word in text for some in words.values() for word in some)
+
+
+def test_versions_other_than_the_locked_ones_are_named(complete, monkeypatch):
+    monkeypatch.setattr(all_runs.provenance, "locked", lambda: {"torch": "2.15.0"})
+    runs = complete.assign(torch=["2.11.0"] + ["2.15.0+cpu"] * (len(complete) - 1))
+    table = all_runs.software(runs).set_index("torch")
+    assert table.loc["2.11.0", "Other than locked"] == "torch"
+    assert set(table.loc[["2.15.0+cpu"], "Other than locked"]) == {""}
