@@ -14,7 +14,7 @@ from mlops_lib.study import recovery
 from mlops_lib.study.recovery import FIGURE, SVM_PROTOCOL
 from mlops_lib.study.table_cells import link
 
-MAX_CANDIDATES = 3  # of a report, in a table
+MAX_CANDIDATES = 2  # of a report, in a table
 SCALINGS = {
     "unit": "pixels 0 to 1",
     "standard": "standardised pixels",
