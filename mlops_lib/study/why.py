@@ -14,17 +14,17 @@ from mlops_lib.study import recovery
 from mlops_lib.study.recovery import FIGURE, SVM_PROTOCOL
 from mlops_lib.study.table_cells import link
 
-MAX_CANDIDATES = 4  # of a report, in a table
+MAX_CANDIDATES = 2  # of a report, in a table
 SCALINGS = {
-    "unit": "pixels from 0 to 1",
+    "unit": "pixels 0 to 1",
     "standard": "standardised pixels",
-    "normalised": "pixels by one mean and spread",
+    "normalised": "one mean and spread",
 }
 SPLITS = {
-    ("published", "first"): "published split, in order",
-    ("published", "stratified"): "published split",
-    ("pooled", "stratified"): "pooled split",
-    ("pooled", "first"): "pooled split, in order",
+    ("published", "first"): "published in order",
+    ("published", "stratified"): "published",
+    ("pooled", "stratified"): "pooled",
+    ("pooled", "first"): "pooled in order",
 }
 
 

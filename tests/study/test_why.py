@@ -14,9 +14,7 @@ def runs():
 
 def test_report_a_is_reproduced_exactly(runs):
     best = why.candidates(runs, "A").iloc[0]
-    assert best["Candidate"] == (
-        "pixels from 0 to 1, published split, in order 10,000/2,000, degree 2"
-    )
+    assert best["Candidate"] == "pixels 0 to 1, published in order 10,000/2,000, degree 2"
     assert best["Exact"] == "4 of 4"
     assert best["MNIST, RBF"].startswith("[95.55](runs/recovery/q1b/")
 
