@@ -153,19 +153,3 @@ def _measured_speed(here: pd.DataFrame) -> dict[tuple[str, str], str]:
         )
         texts = dict(zip(SPEEDS, values, strict=True))
     return {("Measured here", column): text for column, text in texts.items()}
-
-
-def spreads(spread: pd.DataFrame) -> pd.DataFrame:
-    """Lay out `noise.pooled`: a row for each dataset and network."""
-    kinds = [", ".join(map(tables.title, kind)) for kind in spread.index]
-    reach = [
-        stats.t_reach(df) * std * math.sqrt(2)
-        for df, std in zip(spread["df"], spread["std"], strict=True)
-    ]
-    shown = {
-        "Standard deviation (points)": spread["std"].map("{:.2f}".format).tolist(),
-        "Settings": spread["settings"].astype(int).tolist(),
-        "Degrees of freedom": spread["df"].astype(int).tolist(),
-        "Two runs differ by chance up to (points)": [f"{points:.2f}" for points in reach],
-    }
-    return pd.DataFrame(shown, index=pd.Index(kinds, name="Dataset, network"))

@@ -23,6 +23,7 @@ from mlops_lib.study import (
     recovery,
     repetitions,
     rounding,
+    rules,
     sources,
     svm_or_resnet,
 )
@@ -71,7 +72,7 @@ def story(runs):
         full_tables.q1a(runs, spread),
         full_tables.q1b(runs),
         full_tables.q2(runs),
-        full_tables.spreads(spread),
+        rules.noise_table(spread),
         settings_page.side_by_side(settings_page.ranked(settings_page.repeated(runs), spread)),
         depth.by_table(depth.both_networks(runs)),
         svm_or_resnet.table(svm_or_resnet.best(runs)),

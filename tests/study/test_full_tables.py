@@ -106,9 +106,3 @@ def test_rows_of_q2_are_of_the_images_of_their_report(runs):
     table = runs(make("q2", **coloured), make("q2", right=13_300, **coloured | unlike))
     shown = full_tables.q2(table).to_string()
     assert "98.57 (" in shown and "95.00 (" not in shown
-
-
-def test_noise_is_laid_out(runs):
-    row = full_tables.spreads(SPREAD).loc["MNIST, ResNet-18"]
-    assert row["Standard deviation (points)"] == "0.20"
-    assert row["Two runs differ by chance up to (points)"] == "0.65"
