@@ -202,10 +202,14 @@ TEMPLATES: dict[str, type[Parameters]] = {"q1a": Q1a, "q1b": Q1b, "q2": Q2}
 
 
 def non_default_settings(template: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of a run's parameters that are not their template's defaults."""
+    """Return those of a run's parameters that are not their template's defaults.
+
+    A parameter that it does not state (in a table of runs: nan) had its default.
+    """
     defaults = TEMPLATES[template]().model_dump(mode="json")
+    stated = {name: parameters.get(name, default) for name, default in defaults.items()}
     return {
-        name: parameters[name]
-        for name, default in defaults.items()
-        if parameters.get(name, default) != default
+        name: value
+        for name, value in stated.items()
+        if value != defaults[name] and value == value  # nan equals nothing
     }

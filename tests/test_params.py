@@ -192,3 +192,7 @@ def test_a_parameter_that_was_added_counts_where_it_has_another_value(cls):
     assert cls.added < cls.model_fields.keys()
     assert cls().identity() == cls(split="pooled").identity() == first
     assert cls(split="published").identity() == first | {"split": "published"}
+
+
+def test_a_parameter_that_a_run_does_not_state_had_its_default():
+    assert non_default_settings("q1a", {"lr": 0.1, "split_seed": float("nan")}) == {"lr": 0.1}
