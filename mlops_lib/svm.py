@@ -193,12 +193,12 @@ def _try(
     train: tuple[np.ndarray, np.ndarray],
     val: tuple[np.ndarray, np.ndarray],
     candidate: dict,
-    options: dict[str, str],
+    options: dict[str, Any],
 ) -> tuple[dict, Any]:
     """Fit one candidate; return its row and its estimator."""
     start, start_cpu = time.perf_counter(), time.process_time()
     numbers = {name: value for name, value in candidate.items() if value is not None}
-    estimator = fit(*train, **options, **numbers)
+    estimator = fit(train[0], train[1], **options, **numbers)
     fitted, fitted_cpu = time.perf_counter(), time.process_time()
     accuracy = float(np.mean(estimator.predict(val[0]) == val[1]))
     predicted = time.perf_counter()
