@@ -192,13 +192,13 @@ def search(
 def _try(
     train: tuple[np.ndarray, np.ndarray],
     val: tuple[np.ndarray, np.ndarray],
-    candidate: dict[str, Any],
+    candidate: dict,
     options: dict[str, Any],
 ) -> tuple[dict, Any]:
     """Fit one candidate; return its row and its estimator."""
     start, start_cpu = time.perf_counter(), time.process_time()
-    stated = {name: value for name, value in candidate.items() if value is not None}
-    estimator = fit(train[0], train[1], **options, **stated)
+    numbers = {name: value for name, value in candidate.items() if value is not None}
+    estimator = fit(train[0], train[1], **options, **numbers)
     fitted, fitted_cpu = time.perf_counter(), time.process_time()
     accuracy = float(np.mean(estimator.predict(val[0]) == val[1]))
     predicted = time.perf_counter()

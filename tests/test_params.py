@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from papermill.translators import PythonTranslator
 
-from mlops_lib.params import TEMPLATES, ParameterError, Q1a, Q1b
+from mlops_lib.params import TEMPLATES, ParameterError, Q1a, Q1b, non_default_settings
 from mlops_lib.runner import suite
 
 
