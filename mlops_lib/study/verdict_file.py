@@ -19,7 +19,7 @@ DIGITS = 6  # of the numbers: beyond, machines may round differently
 
 
 class _Form(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 class Subgroup(_Form):
@@ -35,25 +35,45 @@ class Finding(_Form):
     """What a source says of a claim or of a part of it."""
 
     verdict: Verdict
+    """The word; the book's page of rules explains it."""
     sentence: str
+    """The evidence in words."""
     check: str
+    """The check of `claims.yaml`; `all_parts` where there are several."""
     what: str = ""
+    """What is compared."""
     unit: str = ""
+    """Of effect, low and high: points, or times (a ratio)."""
     effect: float | None = None
+    """The mean difference over pairs, above 0 (times: above 1) on the claimed side."""
     low: float | None = None
+    """Where its 95 % interval begins."""
     high: float | None = None
+    """Where its 95 % interval ends."""
     p: float | None = None
+    """Of the mean difference, two-sided."""
     pairs: int | None = None
+    """How many pairs were compared."""
     ahead: int | None = None
+    """In how many the claimed side is ahead."""
     behind: int | None = None
+    """In how many it is behind."""
     significantly_ahead: int | None = None
+    """In how many it is significantly ahead (5 %, Holm)."""
     significantly_behind: int | None = None
+    """In how many it is significantly behind (5 %, Holm)."""
     trainings: int | None = None
+    """The fewest trainings behind a compared value."""
     depends_on: list[Subgroup] = []
+    """Subgroups whose effects differ significantly, two of each setting."""
     further_seeds: int | None = None
+    """How many more seeds would settle what is undecided, with 80 % power."""
     values: dict[str, Any] = {}
+    """What checks without pairs found."""
     rows: list[str] = []
+    """What it rests on: pages of runs, or lines of published tables."""
     parts: list[Finding] = []
+    """The parts of a claim of several."""
 
 
 class Repetitions(_Form):
