@@ -22,12 +22,13 @@ SUITES = (
     "seeds",
 )  # whose runs are committed; others are a user's
 TEMPLATE = """
-Of the {{ total }} published claims, {{ counts.holds | length }} hold by our {{ runs }} runs, \
-{{ counts.contradicted | length }} are contradicted, and {{ others }} are neither.
+Of the {{ total }} published claims, {{ counts.hold }} hold by our {{ runs }} runs, \
+{{ counts.fail }} fail, {{ counts.open }} {{ "depends" if counts.open == 1 else "depend" }} \
+on another setting or on chance, and {{ counts.other }} cannot be decided by runs.
 
 {{ board }}
 
-“Same sign” counts the repetitions of all trainings in which the same side is ahead.
+“Repeats” counts the repetitions of all trainings in which the same side is ahead.
 """
 
 

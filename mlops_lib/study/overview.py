@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pandas as pd
 
+from mlops_lib import tables
 from mlops_lib.study import noise
 from mlops_lib.study.protocol import SOURCES
 from mlops_lib.study.sentences import signed
 from mlops_lib.study.verdict_file import Finding, VerdictFile
-from mlops_lib.study.verdicts import CONTRADICTED, HOLDS
+from mlops_lib.study.verdicts import Verdict
 
+GROUPS: dict[str, tuple[Verdict, ...]] = {
+    "hold": ("holds",),
+    "fail": ("contradicted", "does not hold"),
+    "open": ("depends", "undecided"),
+    "waiting": ("not run",),
+}
 SEEDS = 2  # of each setting, for the least difference that can be told
 
 
@@ -20,17 +28,14 @@ def facts(runs: pd.DataFrame, verdicts: VerdictFile) -> dict[str, Any]:
     if runs.empty:
         return {}
     ours = {claim.id: claim.sources[SOURCES[2]] for claim in verdicts.claims}
-    counts = {
-        word: [name for name, found in ours.items() if found.verdict == word]
-        for word in (HOLDS, CONTRADICTED)
-    }
+    words = Counter(found.verdict for found in ours.values())
+    counts = {name: sum(words[word] for word in of) for name, of in GROUPS.items()}
     again = {claim.id: claim.repetitions for claim in verdicts.claims if claim.repetitions}
     unsteady = [name for name, counted in again.items() if counted.same < counted.of]
     return {
         "runs": len(runs),
         "total": len(ours),
-        "counts": counts,
-        "others": len(ours) - sum(map(len, counts.values())),
+        "counts": counts | {"other": len(ours) - sum(counts.values())},
         "adam": _by_rate(ours["A1"]),
         "depth": _depth(ours["A3"]),
         "noise": _noise(noise.pooled(runs)),
@@ -63,4 +68,10 @@ def _depth(found: Finding) -> dict[str, Any] | None:
 
 def _noise(spread: pd.DataFrame) -> dict[str, str] | None:
     least = noise.least_difference(spread, SEEDS)
-    return {"low": f"{least.min():.2f}", "high": f"{least.max():.2f}"} if len(least) else None
+    if least.empty:
+        return None
+    ends = {"low": least.idxmin(), "high": least.idxmax()}
+    return {name: f"{least[kind]:.2f}" for name, kind in ends.items()} | {
+        f"{name}_of": f"{tables.title(model)} on {tables.title(dataset)}"
+        for name, (dataset, model) in ends.items()
+    }
