@@ -23,7 +23,7 @@ BRIEF = $(shell [ -t 2 ] || echo "2>&1 | sed '/^ [-+~] /d'")
 LOCK = pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate \
   --custom-compile-command 'make lock'
 
-.PHONY: help install report book lab pdf test test-quick lint stripped bench readme lock clean
+.PHONY: help install report book lab pdf test test-quick lint stripped prose bench readme lock clean
 
 help:
 	@echo "make report   environment, data, the suite '$(SUITE)', the book"
@@ -69,9 +69,12 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	@$(MAKE) -s stripped
+	@$(MAKE) -s prose
+
+prose:
 	$(BIN)/codespell $(PROSE) mlops_lib
 	$(BIN)/proselint check --config .proselint.json $(PROSE)
-	@$(MAKE) -s stripped
 
 # The templates as git would commit them: without outputs.
 stripped:

@@ -140,6 +140,7 @@ def _row(run: Record, path: Path) -> dict[str, Any]:
         **run.environment,
         **{f"best_{name}": value for name, value in best.items()},
         **run.results,
+        **TEMPLATES[run.template]().model_dump(mode="json"),  # of a record older than a parameter
         **run.parameters,
         "history": run.results.get("epochs"),
         "epochs_done": epochs_done(run.results) or run.parameters.get("epochs"),

@@ -96,3 +96,9 @@ def test_small_hyperparameters_are_shown_as_they_are():
     table = tables.search(rows)
     assert table.index.tolist() == [0.001]
     assert table.loc[0.001, ["gamma", "fit_seconds"]].tolist() == [0.003, 1.23]
+
+
+def test_a_record_older_than_a_parameter_has_its_default(runs):
+    old = make()
+    del old.parameters["split"]
+    assert runs(old, make())["split"].tolist() == ["pooled", "pooled"]

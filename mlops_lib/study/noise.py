@@ -21,6 +21,9 @@ from mlops_lib.study.protocol import CONFIGURATION, MACHINE, TEST_IMAGES
 from mlops_lib.study.sources import TIMES, measured
 
 KIND = ["dataset", "model"]  # of trainings that share a standard deviation
+NONE = pd.DataFrame(
+    columns=["std", "df", "settings"], index=pd.MultiIndex.from_tuples([], names=KIND), dtype=float
+)
 
 
 @once
@@ -42,7 +45,7 @@ def complete_trainings(runs: pd.DataFrame) -> pd.DataFrame:
 def of_trainings(trainings: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Return the standard deviation of these trainings, as `pooled` does."""
     if trainings.empty:
-        return pd.DataFrame(columns=["std", "df", "settings"])
+        return NONE
     names = [*CONFIGURATION, *(MACHINE if measure in TIMES else ["device"])]
     values = scaled(trainings, measure).dropna()
     keys = [trainings[name] for name in names if name in trainings]

@@ -60,7 +60,7 @@ def first_epochs(runs: pd.DataFrame) -> pd.DataFrame:
     begun = trained[trained["history"].str.len() > 0] if len(trained) else trained
     keys = [*(name for name in Q1a.model_fields if name not in FREE), "train_images"]
     rows = []
-    for _, some in begun.groupby(keys, sort=False) if len(begun) else ():
+    for _, some in begun.groupby(keys, dropna=False, sort=False) if len(begun) else ():
         if len(some) < 2:
             continue
         first = [100 * epochs[0]["val_accuracy"] for epochs in some["history"]]

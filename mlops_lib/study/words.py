@@ -13,7 +13,9 @@ from mlops_lib.study.table_cells import NOT_YET
 
 
 def listed(words: Sequence[Any]) -> str:
-    """Return `a, b and c`."""
+    """Return `a, b and c`; of nothing `none`."""
+    if not words:
+        return "none"
     *others, last = map(str, words)
     return f"{', '.join(others)} and {last}" if others else last
 

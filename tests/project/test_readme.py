@@ -155,7 +155,7 @@ def test_make_explains_every_target():
     makefile = (PROJECT / "Makefile").read_text()
     (phony,) = re.findall(r"^\.PHONY: (.*)", makefile, re.MULTILINE)
     explained = set(re.findall(r'@echo "make ([\w-]+)', makefile))
-    assert explained == set(phony.split()) - {"help", "stripped"}
+    assert explained == set(phony.split()) - {"help", "stripped", "prose"}
 
 
 def test_it_asks_for_the_python_that_the_project_asks_for():
@@ -169,4 +169,4 @@ def test_it_asks_for_the_python_that_the_project_asks_for():
 def test_a_commit_is_checked_as_by_make_lint():
     (local,) = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text())["repos"]
     entries = [hook["entry"] for hook in local["hooks"]]
-    assert make("lint")[: len(entries)] == entries
+    assert [line for line in make("lint") if line in entries] == entries
