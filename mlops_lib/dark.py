@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 
 PAGE, INK = to_rgba_array(["#121212", "#dfe5ea"])[:, :3]  # of the book's theme, in dark mode
 GREY = 0.08  # the widest range of red, green and blue that has no hue
@@ -48,7 +48,9 @@ def colours(figure: Figure) -> Iterator[None]:
 def _artists(figure: Figure) -> list[Artist]:
     """Return the artists that change: not what a colour map colours, and no text on an area."""
     found = figure.findobj()
+    boxes: list[Artist]
     boxes = [box for text in figure.findobj(Text) if (box := text.get_bbox_patch())]
+    boxes += [arrow for of in figure.findobj(Annotation) if (arrow := of.arrow_patch)]
     on_areas = {text for axis in figure.axes for text in axis.texts if _is_on_area(text, axis)}
     return [artist for artist in [*found, *boxes] if artist not in on_areas and not _mapped(artist)]
 

@@ -11,7 +11,7 @@ from mlops_lib.study.protocol import SOURCES
 from mlops_lib.study.sentences import signed
 from mlops_lib.study.verdict_file import Finding, VerdictFile
 
-REACH = 4.0  # points: effects beyond are arrows at the edge, with their values
+REACH = 4.5  # points: effects beyond are arrows at the edge, with their values
 MARKERS = dict(zip(SOURCES, ("o", "D", "s"), strict=True))
 
 
@@ -39,13 +39,13 @@ def _compares_accuracies(part: Finding) -> bool:
 def plot(table: pd.DataFrame) -> Picture:
     """Show `effects`: a row a claim, a mark a source."""
     rows = table[["id", "claim"]].drop_duplicates().reset_index(drop=True)
-    figure, axis = plt.subplots(figsize=(6, 0.9 + 0.62 * len(rows)))
+    figure, axis = plt.subplots(figsize=(4.6, 1.1 + 0.72 * len(rows)))
     colours = dict(
         zip(SOURCES, [*sns.color_palette(PALETTE)[:2], axis.title.get_color()], strict=True)
     )
     for number, source in enumerate(SOURCES):
         here = table[table["source"] == source].set_index("id").reindex(rows["id"])
-        y = rows.index + 0.22 * (number - 1)
+        y = rows.index + 0.12 + 0.2 * (number - 1)
         inside = here["effect"].abs().to_numpy() < REACH
         axis.hlines(
             y[inside], here["low"][inside], here["high"][inside], color=colours[source], linewidth=2
@@ -62,9 +62,10 @@ def plot(table: pd.DataFrame) -> Picture:
                     color=colours[source], fontsize="small",
                 )  # fmt: skip
     axis.axvline(0, color=".5", linewidth=1)
-    labels = [f"{row.claim}  {row.id}" for row in rows.itertuples()]
+    for row in rows.itertuples():  # above its marks: beside them there is no room on a phone
+        axis.text(-REACH + 0.1, row.Index - 0.28, f"{row.id}  {row.claim}", va="center")
     axis.set(
-        xlim=(-REACH, REACH), ylim=(len(rows) - 0.5, -0.5), yticks=rows.index, yticklabels=labels,
+        xlim=(-REACH, REACH), ylim=(len(rows) - 0.4, -0.6), yticks=[],
         xlabel="points of test accuracy; right of 0: as claimed",
     )  # fmt: skip
     axis.grid(visible=False, axis="y")

@@ -12,7 +12,7 @@ from mlops_lib.study import noise, selection, sources
 from mlops_lib.study.protocol import CONFIGURATION
 from mlops_lib.study.sources import Source
 
-OURS_ELSEWHERE = "Our runs on the other device"
+OURS_ELSEWHERE = "our runs on the other device"
 
 
 def table(runs: pd.DataFrame) -> pd.DataFrame:

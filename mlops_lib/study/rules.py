@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mlops_lib import tables
 from mlops_lib.study import noise, selection, sources
+from mlops_lib.study.equivalence import MARGIN
 from mlops_lib.study.protocol import published_configurations
 from mlops_lib.study.sentences import signed
 from mlops_lib.study.verdicts import MEANINGS
@@ -70,6 +72,10 @@ def equivalence_table(tested: pd.DataFrame) -> pd.DataFrame:
                 f"{signed(low)} to {signed(high)}"
                 for low, high in zip(tested["low"], tested["high"], strict=True)
             ],
-            "Equivalent": tested["equivalent"].map({True: "yes", False: "not shown"}),
+            "Equivalent": np.select(
+                [tested["equivalent"], (tested["low"] > MARGIN) | (tested["high"] < -MARGIN)],
+                ["yes", "no"],
+                "undecided",
+            ),
         }
     ).set_index("Compared")

@@ -33,7 +33,7 @@ LETTERS = {
     "depends": "◐",
     "undecided": "?",
 }
-COLOURS = ["#7fc97f", "#f08a7d", "#f7b6a6", "#f2d16b", "#d9d9d9"]  # of JUDGED, on which black reads
+COLOURS = ["#7fc97f", "#f08a7d", "#f7b6a6", "#f2d16b", "#c9d6ea"]  # of JUDGED, on which black reads
 MIN_PLAUSIBLE_PCT = 60.0  # of an accuracy in a table: below, its training failed
 
 

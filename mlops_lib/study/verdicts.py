@@ -28,12 +28,12 @@ NOT_SHOWN: Verdict = "not shown"  # by a report's tables
 NOT_RUN: Verdict = "not run"  # by us, or too little of it
 
 MEANINGS: dict[Verdict, str] = {
-    HOLDS: "the average difference is significantly on the claimed side and no more pairs differ "
-    "significantly against it than for it; of a claim that says “consistently”, the first is also "
-    "ahead in every pair",
+    HOLDS: "the mean difference is significantly on the claimed side, and no more pairs differ "
+    "significantly against it than for it; if the claim says “consistently”, the first is ahead in "
+    "every pair",
     CONTRADICTED: "the opposite is significant in the same sense",
-    FAILS: "the claim says “consistently” or “every”, and at least one pair is significantly "
-    "against it",
+    FAILS: "the claim is about every case (“consistently”, “both datasets”, several values), and "
+    "at least one is significantly against it",
     DEPENDS: "the difference is significantly larger under one setting than under another, and "
     "the claim holds under one alone",
     UNDECIDED: "the runs allow both",

@@ -129,8 +129,8 @@ def figure(shown: pd.DataFrame) -> Picture:
             parts[report], x="difference", y="candidate", hue="figure", style="figure", s=70,
             hue_order=order, style_order=order, legend=not number, ax=axis,
         )  # fmt: skip
-        axis.axvline(0, color=".3", linewidth=1, zorder=0)
-        axis.set(title=f"report {report}", ylabel="", ylim=(rows[number] - 0.5, -0.5))
+        axis.axvline(0, color=".3", linewidth=2.5, zorder=0)
+        axis.set(title=f"Report {report}", ylabel="", ylim=(rows[number] - 0.5, -0.5))
         axis.set_xlabel("accuracy here minus printed accuracy (points)")
     drawn.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     axes.flat[0].get_legend().remove()
