@@ -127,7 +127,10 @@ def is_variant(run: Record) -> bool:
 def rows(found: dict[Path, Record]) -> pd.DataFrame:
     """Return a row for every record, parameters and results as columns."""
     flat = [_row(run, path) for path, run in found.items()]
-    return pd.DataFrame(flat, columns=None if flat else ["template", "suite", "page"])
+    table = pd.DataFrame(flat, columns=None if flat else ["template", "suite", "page"])
+    # As objects, all text columns are one block: rows are taken from them in half the time.
+    text = table.columns[table.dtypes == "str"]
+    return table.astype(dict.fromkeys(text, object)).copy()
 
 
 def _row(run: Record, path: Path) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -12,6 +14,7 @@ from mlops_lib.study.sentences import signed
 from mlops_lib.study.verdict_file import Finding, VerdictFile
 
 REACH = 4.5  # points: effects beyond are arrows at the edge, with their values
+PAGE: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # behind text
 MARKERS = dict(zip(SOURCES, ("o", "D", "s"), strict=True))
 
 
@@ -63,7 +66,7 @@ def plot(table: pd.DataFrame) -> Picture:
                 )  # fmt: skip
     axis.axvline(0, color=".5", linewidth=1)
     for row in rows.itertuples():  # above its marks: beside them there is no room on a phone
-        axis.text(-REACH + 0.1, row.Index - 0.28, f"{row.id}  {row.claim}", va="center")
+        axis.text(-REACH + 0.1, row.Index - 0.28, f"{row.id}  {row.claim}", va="center", bbox=PAGE)
     axis.set(
         xlim=(-REACH, REACH), ylim=(len(rows) - 0.4, -0.6), yticks=[],
         xlabel="points of test accuracy; right of 0: as claimed",
