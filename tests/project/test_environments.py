@@ -30,7 +30,7 @@ grids:
 """
 BOOK = """\
 format: jb-book
-root: tables
+root: why
 chapters:
   - file: all_runs
   - file: glossary
