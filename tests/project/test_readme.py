@@ -23,6 +23,9 @@ from mlops_lib.runner import suite
 
 README = (PROJECT / "README.md").read_text()
 REPRODUCE, SCALE_OUT = ((BOOK / name).read_text() for name in ("reproduce.md", "scale_out.md"))
+DECIMALS = re.compile(r"\d+\.\d{2,}")
+NOTEBOOKS = re.compile(r"^    .*\.ipynb.*$", re.MULTILINE)
+CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)  # what is run or typed, not prose
 PAGES = (README, REPRODUCE, SCALE_OUT, (PROJECT / ".github" / "CONTRIBUTING.md").read_text())
 LINES = list(dict.fromkeys(line for text in PAGES for line in code_blocks.lines(text)))
 CLICK = {
@@ -170,3 +173,9 @@ def test_a_commit_is_checked_as_by_make_lint():
     (local,) = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text())["repos"]
     entries = [hook["entry"] for hook in local["hooks"]]
     assert [line for line in make("lint") if line in entries] == entries
+
+
+def test_no_measured_number_is_typed_into_a_page():
+    for page in BOOK.glob("*.md"):
+        prose = NOTEBOOKS.sub("", CODE.sub("", page.read_text()))
+        assert not DECIMALS.findall(prose.replace("Python 3.11 to 3.13", "")), page.name
