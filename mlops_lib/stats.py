@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -43,51 +41,6 @@ def t_reach(freedom: int) -> float:
     return float(stats.t.ppf(0.975, freedom))
 
 
-@dataclass(frozen=True)
-class Paired:
-    """What the differences of pairs say: first minus second, in the unit of the values."""
-
-    n: int
-    wins: int  # differences above 0
-    losses: int
-    least: float  # of the differences
-    most: float
-    mean: float
-    low: float  # 95 % interval of the mean (Student's t); infinite for a single pair
-    high: float
-    effect: float  # mean over standard deviation (Cohen's d of pairs)
-    p: float  # two-sided Wilcoxon signed-rank test
-
-
-def paired(differences: Sequence[float]) -> Paired:
-    """Summarise differences, float (n,), n of at least 1."""
-    from scipy import stats
-
-    # Differences that are equal as printed are ties: binary rounding would rank them apart.
-    values = np.round(np.asarray(differences, dtype=float), 9)
-    mean, low, high = mean_interval(values)
-    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-    effect = mean / spread if spread > 0 else math.nan
-    p = float(stats.wilcoxon(values).pvalue) if values.any() else 1.0
-    wins, losses = int((values > 0).sum()), int((values < 0).sum())
-    ends = float(values.min()), float(values.max())
-    return Paired(len(values), wins, losses, *ends, mean, low, high, effect, p)
-
-
-def mcnemar(first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
-    """Compare two classifiers on the same images, bool (n,): which were right (McNemar, 1947).
-
-    Returns how many images the first alone got right, how many the second alone, and the exact
-    two-sided p.
-    """
-    from scipy.stats import binomtest
-
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    discordant = only_first + only_second
-    p = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
-    return only_first, only_second, p
-
-
 def holm(p_values: ArrayLike) -> list[float]:
     """Adjust the p values of several tests (Holm, 1979), in their order.
 
@@ -99,18 +52,3 @@ def holm(p_values: ArrayLike) -> list[float]:
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1)
     return adjusted.tolist()
-
-
-def two_proportions(first: float, second: float, total: int) -> float:
-    """Return the two-sided p of two accuracies (0..1), each over `total` images of its own."""
-    from statsmodels.stats.proportion import proportions_ztest
-
-    right = np.array([round(first * total), round(second * total)])
-    if right[0] == right[1]:
-        return 1.0
-    return float(proportions_ztest(right, [total, total])[1])
-
-
-def differ(first: float, second: float, total: int) -> bool:
-    """Return whether two accuracies (0..1), each over `total` images of its own, differ at 5 %."""
-    return two_proportions(first, second, total) < LEVEL

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,12 +81,6 @@ def counts(file: VerdictFile, own_tables: bool = False) -> dict[Verdict, list[st
         source = f"Report {claim.report}" if own_tables else OURS
         found[claim.sources[source].verdict].append(claim.id)
     return found
-
-
-def meanings(file: VerdictFile) -> list[tuple[str, str]]:
-    """Return the words that this board uses, each with its symbol and meaning."""
-    used = Counter(found.verdict for claim in file.claims for found in claim.sources.values())
-    return [(f"{SYMBOLS[word]} {word}", text) for word, text in MEANINGS.items() if used[word]]
 
 
 def _render(template: str, **values: Any) -> str:

@@ -11,18 +11,13 @@ import pandas as pd
 from mlops_lib.stats import LEVEL
 from mlops_lib.study import effects, noise, sources
 from mlops_lib.study.protocol import CONFIGURATION, SOURCES
-from mlops_lib.study.selection import complete, select
-
-Q1A = "Q1(a)"  # the table that accuracies are of: the reports' Q2 states some, too
+from mlops_lib.study.selection import complete
 
 
 def trainings(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the complete trainings of Q1(a) by source, of our runs those that verdicts rest on."""
     found = sources.report("A"), sources.report("B"), sources.ours(runs)
-    return {
-        name: complete(select(source.q1a, table=Q1A))
-        for name, source in zip(SOURCES, found, strict=True)
-    }
+    return {name: complete(source.grid) for name, source in zip(SOURCES, found, strict=True)}
 
 
 def differences(
@@ -39,11 +34,10 @@ def differences(
         both = effects.matched(trained, setting, first, second, "accuracy_pct")
         if both.empty:
             continue
-        rows, weights = np.arange(len(both)), np.zeros((len(both), len(trained)))
-        weights[rows, both.pop("first")] = 1
-        weights[rows, both.pop("second")] = -1
-        tested = noise.contrasts(weights, noise.cells(trained, "accuracy_pct", spread))
+        cells = noise.cells(trained, "accuracy_pct", spread)
+        tested = noise.contrasts(effects.weights_of(both, cells), cells)
         signs = np.sign(tested["estimate"]) * (tested["p"] < LEVEL)
+        both = both.drop(columns=effects.POSITIONS)
         found.append(both.assign(source=name, difference=tested["estimate"], significant=signs))
     columns = [*CONFIGURATION, "source", "difference", "significant"]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)

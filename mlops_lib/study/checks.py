@@ -84,7 +84,7 @@ class Ahead(Check):
     @cached_property
     def published_pairs(self) -> int:
         """Return how many pairs the reports' tables of Q1(a) have."""
-        grid = self._published_to(select(report("A").q1a, table="Q1(a)"))
+        grid = self._published_to(report("A").grid)
         return len(self._pairs(grid, "accuracy_pct"))
 
     def _published_to(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -145,9 +145,9 @@ class BestSetting(Check):
     def evidence(self, source: Source, spreads: Spreads) -> Evidence:
         setting = f"{setting_text('optimizer', self.optimizer)} at {rate_text(self.lr)}"
         what = f"{setting} over the best other setting, {MEASURES[self.measure]}"
-        table = select(complete(source.q1a), table="Q1(a)").reset_index(drop=True)
+        table = complete(source.grid).reset_index(drop=True)
         pairs = self._pairs(table)
-        wanted = len(self._pairs(select(report("A").q1a, table="Q1(a)"), "accuracy_pct"))
+        wanted = len(self._pairs(report("A").grid, "accuracy_pct"))
         return _on_pairs(
             self, source, what, table, pairs, spreads[self.measure], self.measure,
             wanted=wanted, every=False,
@@ -209,7 +209,7 @@ class OverSvms(Check):
         )
         return _on_pairs(
             self, source, what, pd.concat([resnets, best], ignore_index=True), pairs, spread,
-            measure, wanted=len(select(report("A").q1a, table="Q1(a)")), every=False,
+            measure, wanted=len(report("A").grid), every=False,
             cells=pd.concat(
                 [noise.cells(side, measure, spread) for side in (resnets, best)], ignore_index=True
             ),
@@ -230,13 +230,9 @@ class BestIs(Check):
     by: dict[Literal["model", "batch_size", "optimizer", "lr", "kernel", "C"], Setting] = {}
 
     def evidence(self, source: Source, spreads: Spreads) -> Evidence:
-        name = "q1b" if self.svm else "q1a"
-        table = select(complete(getattr(source, name)), dataset=self.dataset)
-        if not self.svm:
-            table = select(table, table="Q1(a)")
-        table = table.reset_index(drop=True)
+        name = "q1b" if self.svm else "grid"
+        table = select(complete(getattr(source, name)), dataset=self.dataset).reset_index(drop=True)
         wanted = select(getattr(report("A"), name), dataset=self.dataset)
-        wanted = wanted if self.svm else select(wanted, table="Q1(a)")
         what = f"best {'SVM' if self.svm else 'ResNet'}"
         if len(table) < len(wanted):
             return Evidence(source.silent, self.check, what, values={"dataset": self.dataset})

@@ -28,7 +28,7 @@ def both_networks(runs: pd.DataFrame) -> pd.DataFrame:
     found = []
     for name, trained in by_source.trainings(runs).items():
         texts = [setting_title(run) for run in trained.to_dict("records")]
-        found.append(trained.assign(source=name, table=by_source.Q1A, setting=texts))
+        found.append(trained.assign(source=name, table=sources.Q1A, setting=texts))
     for source in (sources.report("A"), sources.report("B"), sources.ours(runs)):
         timed = source.q2
         if "test_accuracy" in timed:
@@ -63,7 +63,7 @@ def facts(found: pd.DataFrame, ratios: pd.Series) -> dict[str, Any]:
     than 28×28; gap: our median by dataset, points; times (as long): least and most, or None where
     nothing was timed; operations: times the multiply-adds, by size of image.
     """
-    ours = select(found, source=SOURCES[2], table=by_source.Q1A)
+    ours = select(found, source=SOURCES[2], table=sources.Q1A)
     if ours.empty:
         return {}
     large = select(found, source=SOURCES[2])
@@ -100,7 +100,7 @@ def by_table(found: pd.DataFrame) -> pd.DataFrame:
 @styled()
 def draw(found: pd.DataFrame, finding: str) -> Picture:
     """Show both accuracies of each setting, joined: a column for each source, a row a table."""
-    rows = [(dataset, by_source.Q1A) for dataset in PUBLISHED_EPOCHS] + [(Q2_DATASET, "Q2")]
+    rows = [(dataset, sources.Q1A) for dataset in PUBLISHED_EPOCHS] + [(Q2_DATASET, "Q2")]
     settings = [
         select(found, dataset=dataset, table=table)["setting"].unique().tolist()
         for dataset, table in rows

@@ -85,7 +85,7 @@ def matched(
 
 def of(pairs: pd.DataFrame, cells: pd.DataFrame) -> Effect:
     """Return what pairs of cells say: `pairs` has `POSITIONS` and the settings they share."""
-    weights = _weights(pairs, cells)
+    weights = weights_of(pairs, cells)
     splits = _splits(pairs)
     sums = noise.contrasts(
         np.vstack([weights, weights.mean(axis=0), *(_means(weights, rows) for rows, _ in splits)]),
@@ -114,7 +114,7 @@ def of(pairs: pd.DataFrame, cells: pd.DataFrame) -> Effect:
     )
 
 
-def _weights(pairs: pd.DataFrame, cells: pd.DataFrame) -> np.ndarray:
+def weights_of(pairs: pd.DataFrame, cells: pd.DataFrame) -> np.ndarray:
     """Return a row a pair, (pairs, cells): 1 for its first result and -1 for its second."""
     weights, rows = np.zeros((len(pairs), len(cells))), np.arange(len(pairs))
     weights[rows, pairs["first"]] += 1

@@ -13,7 +13,6 @@ from mlops_lib.study.effects import Effect
 from mlops_lib.study.protocol import CONFIGURATION
 
 MARGIN = 0.2  # points: set before the runs were compared
-PAIRED = (*CONFIGURATION, "epochs", "train_images", "input_size", "in_channels", "momentum", "seed")
 COMPARED: dict[str, tuple[str, Any, Any]] = {  # column, first, second
     "GPU and CPU": ("device", "cuda", "cpu"),
     "mixed precision and float32": ("amp", "on", "off"),
@@ -45,12 +44,10 @@ def _effect(
 ) -> Effect | None:
     if trainings.empty:
         return None
-    others = [
-        name for name in Q1a.model_fields if name not in (column, "pin_memory", "amp", "device")
-    ]
-    keep = [name for name in ("amp", "device") if name != column and column != "device"]
     here = trainings[trainings[column].isin([first, second])].reset_index(drop=True)
-    keys = [*others, *keep, "train_images"]
+    # A device decides on the precision; `pin_memory` changes no result.
+    free = {column, "pin_memory"} | ({"amp"} if column == "device" else set())
+    keys = [*(name for name in Q1a.model_fields if name not in free), "train_images"]
     stated = selection.stated(here, keys).assign(row=here.index, side=here[column])
     sides = [stated[stated["side"] == value].drop_duplicates(keys) for value in (first, second)]
     pairs = sides[0].merge(sides[1], on=keys, suffixes=("_first", "_second"))

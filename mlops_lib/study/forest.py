@@ -10,8 +10,8 @@ import seaborn as sns
 
 from mlops_lib.plots import PALETTE, Picture, picture, styled
 from mlops_lib.study.protocol import SOURCES
-from mlops_lib.study.sentences import signed
 from mlops_lib.study.verdict_file import Finding, VerdictFile
+from mlops_lib.study.words import signed
 
 REACH = 4.5  # points: effects beyond are arrows at the edge, with their values
 PAGE: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # behind text

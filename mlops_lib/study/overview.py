@@ -10,9 +10,9 @@ import pandas as pd
 from mlops_lib import tables
 from mlops_lib.study import noise
 from mlops_lib.study.protocol import SOURCES
-from mlops_lib.study.sentences import signed
 from mlops_lib.study.verdict_file import Finding, VerdictFile
 from mlops_lib.study.verdicts import Verdict
+from mlops_lib.study.words import signed
 
 GROUPS: dict[str, tuple[Verdict, ...]] = {
     "hold": ("holds",),

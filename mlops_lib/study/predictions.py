@@ -43,8 +43,7 @@ def _predicted(ours: pd.DataFrame, spread: pd.DataFrame) -> pd.DataFrame:
 
 
 def _printed(source: Source) -> pd.DataFrame:
-    rows = selection.select(source.q1a, table="Q1(a)")
-    return rows[[*CONFIGURATION, "accuracy_pct"]].assign(source=source.name)
+    return source.grid[[*CONFIGURATION, "accuracy_pct"]].assign(source=source.name)
 
 
 def _elsewhere(runs: pd.DataFrame) -> pd.DataFrame:

@@ -181,18 +181,6 @@ def _complete(runs: pd.DataFrame) -> pd.DataFrame:
     return selection.complete(pd.DataFrame([some.iloc[0] for some in found]))
 
 
-def seed_std(runs: pd.DataFrame) -> pd.Series:
-    """Return the pooled standard deviation over seeds, points, indexed (dataset, model)."""
-    here = selection.complete(selection.with_several_seeds(runs))
-    if here.empty:
-        return pd.Series(dtype=float)
-    keys = ["dataset", "model", "optimizer", "lr", "batch_size", "device"]
-    each = (100 * here["test_accuracy"]).groupby([here[key] for key in keys])
-    table = pd.DataFrame({"variance": each.var(), "freedom": each.count() - 1}).dropna()
-    weighted = (table["variance"] * table["freedom"]).groupby(["dataset", "model"]).sum()
-    return np.sqrt(weighted / table["freedom"].groupby(["dataset", "model"]).sum())
-
-
 def sgd_by_rate(runs: pd.DataFrame) -> pd.DataFrame:
     """Return what SGD gains by a rate of 1e-4 instead of 1e-3, in points, by protocol.
 

@@ -12,8 +12,8 @@ from mlops_lib import tables
 from mlops_lib.study import noise, selection, sources
 from mlops_lib.study.equivalence import MARGIN
 from mlops_lib.study.protocol import published_configurations
-from mlops_lib.study.sentences import signed
 from mlops_lib.study.verdicts import MEANINGS
+from mlops_lib.study.words import signed
 
 SEEDS = (1, 2, 3, 10)
 

@@ -168,11 +168,6 @@ def with_shared_seeds(runs: pd.DataFrame) -> list[pd.DataFrame]:
     return [here for here in alike if len(here)]
 
 
-def shared_seeds(runs: pd.DataFrame) -> list[int]:
-    """Return the seeds that `with_shared_seeds` takes of these runs."""
-    return _shared_seeds(by_configuration(runs))
-
-
 def _shared_seeds(found: list[pd.DataFrame]) -> list[int]:
     counts = Counter(seed for here in found for seed in here["seed"])
     most = max(counts.values(), default=0)
@@ -235,15 +230,6 @@ def repetitions(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
         f"{tables.title(device)}, seed {seed}": some
         for (device, seed), some in here.groupby(["device", "seed"], sort=False)
     }
-
-
-def with_several_seeds(runs: pd.DataFrame, more_than: int = 1) -> pd.DataFrame:
-    """Return the trainings whose configurations were run with more than so many seeds."""
-    here = trained(runs)
-    if here.empty:
-        return here
-    counts = here.groupby(CONFIGURATION)["seed"].transform("nunique")
-    return here[counts > more_than]
 
 
 def of_all_images(runs: pd.DataFrame) -> pd.DataFrame:

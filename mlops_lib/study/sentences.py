@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from mlops_lib import tables
 from mlops_lib.study.effects import Subgroup
 from mlops_lib.study.pairs import setting_text
 from mlops_lib.study.verdicts import DEPENDS, SILENT, Evidence, scaled_effect
+from mlops_lib.study.words import signed
 
 FACTORS = {
     "table": "table",
@@ -55,10 +57,8 @@ def sentence(evidence: Evidence) -> str:
         return "; ".join(f"{part.verdict}: {sentence(part)}" for part in evidence.parts)
     if evidence.verdict in SILENT:
         return f"{evidence.what}: {evidence.verdict}"
-    return (
-        _environment()
-        .from_string(TEMPLATES.get(evidence.check, PAIRS))
-        .render(e=evidence, v=evidence.values, **_effect(evidence), **_by(evidence))
+    return _template(evidence.check).render(
+        e=evidence, v=evidence.values, **_effect(evidence), **_by(evidence)
     )
 
 
@@ -67,14 +67,16 @@ def decided(found: Any) -> Any:
     return next((part for part in found.parts if part.verdict == found.verdict), found)
 
 
-def _environment() -> Environment:
+@cache
+def _template(check: str) -> Template:
+    """Return the compiled template of a check."""
     environment = Environment(undefined=StrictUndefined, autoescape=False)
     environment.filters |= {
         "title": tables.title,
         "range": lambda ends: _range(ends, ",.0f"),
         "factor": lambda ends: _range(ends, ".1f"),
     }
-    return environment
+    return environment.from_string(TEMPLATES.get(check, PAIRS))
 
 
 def _range(ends: list[float], form: str) -> str:
@@ -92,11 +94,6 @@ def effect_texts(evidence: Evidence) -> tuple[str, str, str] | None:
         return f"{mean} times as fast", low, high
     mean, low, high = map(signed, values)
     return f"{mean} points", low, high
-
-
-def signed(points: float) -> str:
-    """Return a difference with its sign: `+0.71`, `−0.71`."""
-    return f"{points:+.2f}".replace("-", "−")
 
 
 def _effect(evidence: Evidence) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from mlops_lib import record, stats, tables
+from mlops_lib import stats, tables
 from mlops_lib.study import selection
 from mlops_lib.study.protocol import (
     CONFIGURATION,
@@ -26,9 +26,9 @@ from mlops_lib.study.protocol import (
     published,
 )
 
+Q1A = "Q1(a)"
 TIMES = ["epoch_seconds", "train_seconds"]
 MEASURES = ["first_epoch_pct", "val_accuracy_drop_pct", *TIMES]
-CORRECT = ["seed", "correct", "confusion_matrix"]  # of a run: which test images were right
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,9 @@ class Source:
     trainings (how many each value is the mean of), rows (what it rests on: pages of runs, or the
     lines of a published table); of our runs also first_epoch_pct, val_accuracy_drop_pct,
     epoch_seconds, train_seconds, low, high (of the accuracy's 95 % interval), by_seed (accuracies).
-    q1b: dataset, kernel, C, train_images, test_images, accuracy_pct, seconds, rows. Both, of our
-    runs: right, which test images were classified right, bool (n,), by seed. q2: dataset, device,
-    model, optimizer, input_size, seconds, gflops, rows. timed: as q1a, of the device whose times of
-    training are compared.
+    q1b: dataset, kernel, C, train_images, test_images, accuracy_pct, seconds, rows. q2: dataset,
+    device, model, optimizer, input_size, seconds, gflops, rows. timed: as q1a, of the device whose
+    times of training are compared.
     """
 
     name: str
@@ -50,6 +49,11 @@ class Source:
     q1b: pd.DataFrame
     q2: pd.DataFrame
     timed: pd.DataFrame
+
+    @property
+    def grid(self) -> pd.DataFrame:
+        """Return the results of Q1(a) alone: the reports' tables of Q2 state accuracies, too."""
+        return selection.select(self.q1a, table=Q1A)
 
     @property
     def silent(self) -> Literal["not shown", "not run"]:
@@ -64,7 +68,7 @@ def report(letter: str) -> Source:
     size = Q2_IMAGES[letter]["input_size"]
     q2 = q2.assign(seconds=q2["train_time_ms"] / 1000, input_size=size, dataset=Q2_DATASET)
     # What a report does not state counts as alike in all of its rows, and as the protocol.
-    accuracies = pd.concat([q1a.assign(table="Q1(a)", device=NOT_STATED), q2.assign(table="Q2")])
+    accuracies = pd.concat([q1a.assign(table=Q1A, device=NOT_STATED), q2.assign(table="Q2")])
     accuracies = accuracies.reset_index(drop=True).assign(
         epochs=lambda rows: rows["dataset"].map(PUBLISHED_EPOCHS),
         train_images=tables.ALL_IMAGES,
@@ -118,7 +122,6 @@ def _searched(q1b: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=["dataset", "kernel"])
     q1b = q1b.reset_index(drop=True)
     return q1b.assign(
-        right=[_right([run]) for run in q1b.to_dict("records")],
         accuracy_pct=100 * q1b["test_accuracy"],
         seconds=q1b["seconds"].where(q1b["alone"]),
         C=q1b["best_C"],
@@ -168,11 +171,10 @@ def _configuration(here: pd.DataFrame) -> dict[str, Any]:
         "low": low,
         "high": high,
         "by_seed": dict(zip(here["seed"], 100 * here["test_accuracy"], strict=True)),
-        "table": "Q1(a)",
+        "table": Q1A,
         "trainings": len(here),
         "rows": tuple(here["page"]),
         "device_names": tuple(here["device_name"].unique()),
-        "right": _right(here[here.columns.intersection(CORRECT)].to_dict("records")),
         **values.mean().to_dict(),
     }
 
@@ -207,15 +209,6 @@ def accuracy_over_seeds(runs: pd.DataFrame) -> tuple[float, float, float]:
         return 100 * mean, 100 * low, 100 * high
     mean, low, high = stats.mean_interval(100 * runs["test_accuracy"])
     return mean, low, min(high, 100.0)
-
-
-def _right(runs: list[dict[str, Any]]) -> dict[int, np.ndarray]:
-    """Return which test images the runs of a configuration got right, bool (n,), by seed."""
-    return {
-        run["seed"]: record.unpack_correct(run)
-        for run in runs
-        if isinstance(run.get("correct"), str)
-    }
 
 
 def _history(epochs: list[dict[str, Any]], timed: bool) -> dict[str, float]:

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from mlops_lib import tables
 from mlops_lib.plots import Picture, styled
 from mlops_lib.study import figures, selection, sources
-from mlops_lib.study.by_source import Q1A
 from mlops_lib.study.protocol import CONFIGURATION, PUBLISHED_EPOCHS, SOURCES, published
 from mlops_lib.study.selection import select
 from mlops_lib.study.table_cells import NOTHING
@@ -67,7 +66,7 @@ def best(runs: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for source in (sources.report("A"), sources.report("B"), sources.ours(runs)):
-        trained = selection.complete(select(source.q1a, table=Q1A))
+        trained = selection.complete(source.grid)
         for dataset in PUBLISHED_EPOCHS:
             svms, resnets = (select(some, dataset=dataset) for some in (source.q1b, trained))
             if svms.empty or resnets.empty:

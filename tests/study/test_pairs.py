@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 from test_tables import make
 
@@ -18,13 +17,3 @@ def test_a_gain_names_the_devices_that_it_is_of(runs):
     assert found["devices"] == "a GPU against a CPU, 2 threads"
     told = pairs.gpu_ratios(sources.report("A").q2)
     assert len(told) == 4 and set(told["devices"]) == {""}
-
-
-def test_runs_are_compared_on_the_images_of_all_seeds_that_both_have():
-    bits = np.array([True, False, True])
-    first = {"dataset": "mnist", "right": {0: bits, 1: bits, 2: ~bits}}
-    second = {"dataset": "mnist", "right": {0: bits, 1: ~bits}}
-    assert pairs.mcnemar(first, second)[:2] == (2, 1)
-    assert pairs.mcnemar(first, second | {"right": {3: bits}}) is None
-    assert pairs.mcnemar(first, second | {"dataset": "kmnist"}) is None
-    assert pairs.mcnemar(first, {"dataset": "mnist"}) is None
