@@ -126,15 +126,15 @@ def is_variant(run: Record) -> bool:
 
 def rows(found: dict[Path, Record]) -> pd.DataFrame:
     """Return a row for every record, parameters and results as columns."""
-    flat = [_row(run, path) for path, run in found.items()]
+    flat = [row(run, path) for path, run in found.items()]
     table = pd.DataFrame(flat, columns=None if flat else ["template", "suite", "page"])
     # As objects, all text columns are one block: rows are taken from them in half the time.
     text = table.columns[table.dtypes == "str"]
     return table.astype(dict.fromkeys(text, object)).copy()
 
 
-def _row(run: Record, path: Path) -> dict[str, Any]:
-    """Flatten a record; `epochs` is how many were asked for, `history` what each of them did."""
+def row(run: Record, path: Path) -> dict[str, Any]:
+    """Flatten a file's record; `epochs` is how many were asked for, `history` what each did."""
     relative = path.relative_to(path.parents[2])  # the folder of all suites
     seconds, alone = _time(run)
     best = run.results.get("best", {})

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 import re
 import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib import metadata, resources
 from importlib.util import find_spec
@@ -33,7 +33,7 @@ from sphinx.util import logging
 
 from mlops_lib import machine, paths, record
 from mlops_lib.params import TEMPLATES
-from mlops_lib.publish import build, html_tables, run_pages
+from mlops_lib.publish import build, computed, html_tables, run_pages
 from mlops_lib.runner import kernels
 from mlops_lib.study import once
 from mlops_lib.study.table_cells import RUN_PAGES
@@ -45,6 +45,7 @@ MAX_PROCESSES = 8
 VEGA = f"vega-{metadata.version('vl-convert-python')}.js"
 # Jupyter Book's own extensions, which work before or after pages are read, but do not say so.
 UNDECLARED = ("sphinx_multitoc_numbering", "sphinx_jupyterbook_latex")
+REFERENCE = "reference_"  # its pages
 TRAINING = ("fvcore", "torch", "torchvision")  # who reads the book alone lacks these
 THEME: dict[str, list[str]] = {
     "navbar_persistent": [],  # the sidebar has the search box
@@ -63,18 +64,24 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("config-inited", lambda app, config: _set_theme(config.html_theme_options))
     app.connect("config-inited", _leave_out, priority=900)  # after the table of contents is read
     app.connect("env-get-outdated", lambda app, env, *_: _computed(env))
-    app.connect("env-before-read-docs", lambda app, env, names: _spread(env, names))
+    app.connect("env-before-read-docs", lambda app, env, names: _execute(env, names))
     app.connect("source-read", lambda app, name, source: _read(app.env, name, source))
     app.connect("env-updated", lambda app, env: _name_failed(env))
     app.connect("build-finished", lambda app, error: _name_fatal(app.env, error))
     app.connect("builder-inited", lambda app: _write_scripts(Path(app.outdir, "_static")))
     app.connect("html-page-context", lambda app, page, _, context, __: _add_scripts(app, context))
     app.connect("html-page-context", lambda app, page, _, context, __: _open_run(page, context))
+    sidebars: dict[tuple[Any, ...], str] = {}
+    app.connect(
+        "html-page-context", lambda app, page, _, context, __: _share(sidebars, page, context),
+        priority=400,  # before the theme calls it
+    )  # fmt: skip
     app.add_enumerable_node(CaptionedTable, "table", html=(_visit_figure, _depart_figure))
     app.add_transform(NumberTables)
     app.setup_extension("sphinx.ext.autodoc")
     app.config.autodoc_mock_imports = [name for name in TRAINING if find_spec(name) is None]
     app.connect("autodoc-process-signature", lambda app, kind, name, found, *_: _signature(found))
+    computed.start()
     return {"parallel_read_safe": True}
 
 
@@ -104,6 +111,24 @@ def _open_run(page: str, context: dict[str, Any]) -> None:
         context["body"] = f'<p><a href="{address}">All runs</a></p>{title}{end}{rest}'
 
 
+def _share(sidebars: dict[tuple[Any, ...], str], page: str, context: dict[str, Any]) -> None:
+    """Make the sidebar's links once for the runs' pages, which are not among them.
+
+    From folders of one depth they are the same, and they take a third of the time of a page.
+    """
+    if not page.startswith(RUN_PAGES):
+        return
+    make = context["toctree"]
+
+    def made(**options: Any) -> str:
+        key = (page.count("/"), *sorted(options.items()))
+        if key not in sidebars:
+            sidebars[key] = make(**options)
+        return sidebars[key]
+
+    context["toctree"] = made
+
+
 def _use_own_kernel(folder: Path) -> None:
     """Have pages executed by this environment's kernel, whatever kernels and settings a user has.
 
@@ -123,7 +148,7 @@ def _name_failed(env: Any) -> None:
     for page in sorted(env.found_docs):
         done = NbMetadataCollector.get_exec_data(env, page) or {}
         if lines := EXCEPTION.findall(ANSI.sub("", done.get("traceback") or "")):
-            env.mlops_basis = ""  # it is computed again at the next build
+            env.mlops_basis = None, None  # it is computed again at the next build
             logger.warning("%s%s: %s", build.FAILED, page, lines[-1].strip())
 
 
@@ -136,13 +161,17 @@ def _name_fatal(env: Any, error: Exception | None) -> None:
 def _computed(env: Any) -> list[str]:
     """Return the text notebooks, pages in Markdown that hold code cells, if they may have changed.
 
-    Sphinx rebuilds only pages whose text has changed, but these depend on records and code too.
+    Sphinx rebuilds only pages whose text has changed, but these depend on records and code too;
+    the reference depends on code alone.
     """
-    env.mlops_basis, before = _basis(), getattr(env, "mlops_basis", "")
-    if env.mlops_basis == before:
+    before = getattr(env, "mlops_basis", (None, None))
+    env.mlops_basis = code, data = _hash(_code()), _hash(_data())
+    if (code, data) == before:
         return []
-    shutil.rmtree(os.environ[once.FOLDER], ignore_errors=True)
-    return [name for name in env.found_docs if _is_computed(env, name)]
+    for folder in (os.environ[once.FOLDER], env.mystnb_config.execution_cache_path):
+        shutil.rmtree(folder, ignore_errors=True)
+    found = [name for name in env.found_docs if _is_computed(env, name)]
+    return [name for name in found if code != before[0] or not name.startswith(REFERENCE)]
 
 
 def _is_computed(env: Any, name: str) -> bool:
@@ -150,28 +179,31 @@ def _is_computed(env: Any, name: str) -> bool:
     return path.suffix == ".md" and "{code-cell}" in path.read_text("utf-8", "replace")
 
 
-def _spread(env: Any, names: list[str]) -> None:
-    """Spread the pages that take long among the others: each process reads some neighbours."""
-    computed = [name for name in names if _is_computed(env, name)]
-    others = [name for name in names if name not in computed]
-    if not computed:
-        return
-    each = math.ceil(len(others) / len(computed))
-    names[:] = [
-        name
-        for number, page in enumerate(computed)
-        for name in (page, *others[number * each : (number + 1) * each])
-    ]
+def _execute(env: Any, names: list[str]) -> None:
+    """Execute the pages among these that are computed, which myst-nb then finds in its cache."""
+    pages = [name for name in names if _is_computed(env, name)]
+    for name, seconds in computed.execute(env, pages):
+        logger.info("computed %s in %.1f s", name, seconds)
 
 
-def _basis() -> str:
-    """Hash all that pages are computed from: records and where they lie, suites, tables, code."""
-    folders = (paths.runs(), paths.SUITES, paths.PUBLISHED, paths.PROJECT / "mlops_lib")
-    files = [path for folder in folders for path in sorted(folder.rglob("*.*")) if path.is_file()]
-    files = [path for path in files if path.suffix != ".pyc"]  # which a first build writes
-    files += [*paths.BOOK.glob("*.csv"), *paths.BOOK.glob("*.json")]
-    files += map(record.template_path, TEMPLATES)
-    return joblib.hash([(str(path), path.read_bytes()) for path in files])
+def _code() -> Iterator[Path]:
+    """Yield the files of the library and the templates."""
+    yield from (paths.PROJECT / "mlops_lib").rglob("*.*")
+    yield from map(record.template_path, TEMPLATES)
+
+
+def _data() -> Iterator[Path]:
+    """Yield the files of records, suites and tables, and those beside the pages."""
+    for folder in (paths.runs(), paths.SUITES, paths.PUBLISHED):
+        yield from folder.rglob("*.*")
+    for kind in ("*.csv", "*.json"):
+        yield from paths.BOOK.glob(kind)
+
+
+def _hash(files: Iterable[Path]) -> str:
+    """Hash the content of files and where they lie, but not compiled code, which a build writes."""
+    found = sorted(path for path in files if path.is_file() and path.suffix != ".pyc")
+    return joblib.hash([(str(path), path.read_bytes()) for path in found])
 
 
 def _signature(found: Any) -> tuple[str, None] | None:

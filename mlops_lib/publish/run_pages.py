@@ -11,6 +11,7 @@ from __future__ import annotations
 import html
 import re
 from base64 import b64decode
+from functools import lru_cache
 from pathlib import Path
 from string import punctuation
 from typing import Any
@@ -74,7 +75,7 @@ def summarise(content: nbformat.NotebookNode, made: record.Record, path: Path) -
 
 def _in_brief(made: record.Record, path: Path) -> str:
     """Return the result, the parameters that are no defaults and the command; the rest folded."""
-    (run,) = tables.rows({path: made}).to_dict("records")
+    run = tables.row(made, path)
     told = all_runs.reported(run)
     results = [
         f"<strong>Accuracy {tables.accuracy_text(run)} %</strong>",
@@ -227,6 +228,7 @@ def _is_picture(encoded: Any, signature: bytes) -> bool:
         return False
 
 
+@lru_cache  # many runs' pages have the same texts
 def sanitised(text: str) -> str:
     """Return HTML with allowed elements and attributes alone; links lead to the web or nowhere."""
     return bleach.clean(

@@ -112,8 +112,11 @@ def require_scratch_folder() -> None:
         )
 
 
-def start_server() -> None:
-    """Start the process that imports everything, unless it runs already; returns at once."""
+def start_server(preload: str | None = None) -> None:
+    """Start the process that imports the module `preload`, unless it runs already.
+
+    Returns at once. Without a module, it is `PRELOAD`: what runs need.
+    """
     from multiprocessing import forkserver, resource_tracker
 
     paths.make_absolute()  # kernels work in another folder
@@ -121,7 +124,7 @@ def start_server() -> None:
     warnings.filterwarnings("ignore", "resource_tracker", UserWarning)
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # no warning: no debugger is used
-    multiprocessing.get_context("forkserver").set_forkserver_preload([PRELOAD])
+    multiprocessing.get_context("forkserver").set_forkserver_preload([preload or PRELOAD])
     with _starting:
         resource_tracker.ensure_running()  # first: it unblocks the signal
         before, tempfile.tempdir = tempfile.tempdir, str(scratch.folder())  # for its socket
@@ -134,10 +137,13 @@ def start_server() -> None:
 
 
 @contextmanager
-def forked(directory: Path, share: Share | None = None) -> Iterator[_Manager]:
+def forked(
+    directory: Path, share: Share | None = None, preload: str | None = None
+) -> Iterator[_Manager]:
     """Yield a manager whose kernel works in `directory`; end that kernel afterwards.
 
-    Where kernels are not forked, it is an ordinary one, which may use the whole machine.
+    It is forked from the server of `start_server`. Where kernels are not forked, it is an ordinary
+    one, which may use the whole machine.
     """
     with tempfile.TemporaryDirectory(dir=scratch.folder()) as sockets:
         km = _Manager(
@@ -146,7 +152,7 @@ def forked(directory: Path, share: Share | None = None) -> Iterator[_Manager]:
             kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # of this environment alone
         )  # fmt: skip
         if can_fork():
-            start_server()
+            start_server(preload)
             km.provisioner = ForkProvisioner(
                 kernel_id="", kernel_spec=km.kernel_spec, parent=km, directory=str(directory),
                 share=share,

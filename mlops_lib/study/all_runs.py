@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ def results(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows + list(map(_of_run, runs.to_dict("records"))), columns=COLUMNS)
 
 
+@cache
 def _told(question: str) -> list[dict[str, Any]]:
     """Return a report's rows of a question, with what its table leaves to its title."""
     told = published(question).assign(template=question)
@@ -91,11 +93,12 @@ def _of_any(row: dict[str, Any]) -> dict[str, Any]:
 
 def reported(run: dict[str, Any]) -> dict[str, float]:
     """Return the accuracy, in per cent, that each report states for a run's configuration."""
-    told = pd.DataFrame(_told(run["template"]))
     names = [*CONFIGURATION, "kernel", "device", "input_size", "in_channels"]
-    alike = [told[name].isna() | (told[name] == run[name]) for name in names if name in told]
-    here = told[np.logical_and.reduce(alike)]
-    return dict(zip(here["report"], here["accuracy_pct"], strict=True))
+    return {
+        told["report"]: told["accuracy_pct"]
+        for told in _told(run["template"])
+        if all(pd.isna(told[name]) or told[name] == run[name] for name in names if name in told)
+    }
 
 
 def filters(found: pd.DataFrame) -> dict[str, list[str]]:

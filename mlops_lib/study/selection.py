@@ -130,10 +130,11 @@ def fullest(runs: pd.DataFrame) -> pd.DataFrame:
 
 def like_first(runs: pd.DataFrame, names: list[str]) -> pd.Series:
     """Return which runs have the values of the first, missing ones included, in these columns."""
-    if len(runs) == 1:
-        return pd.Series(True, runs.index)
-    here = stated(runs, [name for name in names if name in runs])
-    return (here == here.iloc[0]).all(axis=1)
+    alike = np.full(len(runs), True)
+    for name in filter(runs.__contains__, names):
+        first = runs[name].iloc[0]
+        alike &= (runs[name].isna() if pd.isna(first) else runs[name] == first).to_numpy(bool)
+    return pd.Series(alike, runs.index)
 
 
 def stated(runs: pd.DataFrame, names: list[str]) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from mlops_lib import stats, tables
 from mlops_lib.study import selection
+from mlops_lib.study.once import once
 from mlops_lib.study.protocol import (
     CONFIGURATION,
     MIN_SEEDS,
@@ -94,6 +95,7 @@ def _printed(question: str, letter: str) -> pd.DataFrame:
     return selection.select(told, report=letter)
 
 
+@once
 def ours(runs: pd.DataFrame) -> Source:
     """Return our runs as `selection.choose` takes them, of ResNets the mean over their seeds.
 
@@ -154,28 +156,35 @@ def _by_configuration(q1a: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def averaged(trainings: list[pd.DataFrame]) -> pd.DataFrame:
-    """Return a row for each of these configurations' runs, as in `Source.q1a`."""
+    """Return a row for each of these configurations' runs, as in `Source.q1a`.
+
+    Means over seeds; of times only those of one machine.
+    """
     if not trainings:
         return pd.DataFrame(columns=[*PAIR_KEYS, "train_seconds"])
-    values = measured(pd.concat(trainings))
-    return pd.DataFrame([_configuration(values.loc[here.index]) for here in trainings])
+    number = np.repeat(np.arange(len(trainings)), list(map(len, trainings)))
+    together = measured(pd.concat(trainings))
+    values = together[MEASURES].copy()
+    values.loc[~np.concatenate([selection.has_time(here) for here in trainings]), TIMES] = math.nan
+    first = together.iloc[np.unique(number, return_index=True)[1]]
+    return first.reset_index(drop=True).assign(
+        **values.groupby(number).mean(),
+        **pd.DataFrame([_over_seeds(here) for here in trainings]),
+        table=Q1A,
+    )
 
 
-def _configuration(here: pd.DataFrame) -> dict[str, Any]:
-    """Return one row for the runs of a configuration: means over seeds, times of one machine."""
+def _over_seeds(here: pd.DataFrame) -> dict[str, Any]:
+    """Return what the runs of one configuration say together, except for means."""
     accuracy, low, high = accuracy_over_seeds(here)
-    values = here[MEASURES].copy()
-    values.loc[~selection.has_time(here), TIMES] = math.nan
-    return here.iloc[0].to_dict() | {
+    return {
         "accuracy_pct": accuracy,
         "low": low,
         "high": high,
         "by_seed": dict(zip(here["seed"], 100 * here["test_accuracy"], strict=True)),
-        "table": Q1A,
         "trainings": len(here),
         "rows": tuple(here["page"]),
         "device_names": tuple(here["device_name"].unique()),
-        **values.mean().to_dict(),
     }
 
 
@@ -217,11 +226,12 @@ def _history(epochs: list[dict[str, Any]], timed: bool) -> dict[str, float]:
         return dict.fromkeys(
             ("first_epoch_pct", "val_accuracy_drop_pct", "epoch_seconds"), math.nan
         )
-    accuracy = 100 * pd.Series([epoch["val_accuracy"] for epoch in epochs])
+    accuracy = 100 * np.array([epoch["val_accuracy"] for epoch in epochs])
+    drops = np.maximum(0, -np.diff(accuracy))
     return {
-        "first_epoch_pct": accuracy.iloc[0],
+        "first_epoch_pct": accuracy[0],
         # How far it falls back from one epoch to the next, on average: 0 where it only rises.
-        "val_accuracy_drop_pct": accuracy.diff().clip(upper=0).abs().mean(),
+        "val_accuracy_drop_pct": drops.mean() if len(drops) else math.nan,
         # The fastest: a machine that does something else meanwhile only makes epochs slower.
         "epoch_seconds": min(epoch["seconds"] for epoch in epochs) if timed else math.nan,
     }

@@ -23,7 +23,7 @@ from mlops_lib.publish import build
 CONFIG = """
 title: One page
 only_build_toc_files: true
-execute: {execute_notebooks: force}
+execute: {execute_notebooks: cache}
 sphinx:
   local_extensions: {mlops_lib.publish.extension: .}
 """
@@ -67,7 +67,7 @@ def one_page(project, code):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(text)
     folders = {"JUPYTER_PATH": "jupyter", "IPYTHONDIR": "ipython", "TMPDIR": "tmp"}
-    folders |= {"MLOPS_RUNS": "runs"}
+    folders |= {"MLOPS_RUNS": "runs", "MLOPS_BUILD": "book"}
     return os.environ | {name: str(project / folder) for name, folder in folders.items()}
 
 

@@ -9,30 +9,24 @@ from mlops_lib.study import once
 
 
 def test_pages_with_code_are_computed_where_what_they_rest_on_has_changed(tmp_path, monkeypatch):
-    monkeypatch.setenv(once.FOLDER, str(tmp_path / "computed"))
+    folders = [tmp_path / "computed", tmp_path / "cache"]
+    monkeypatch.setenv(once.FOLDER, str(folders[0]))
     monkeypatch.setenv("MLOPS_RUNS", str(tmp_path / "runs"))
     found = {path.stem: path for path in paths.BOOK.glob("*.[mi]*") if path.suffix != ".bib"}
-    env = SimpleNamespace(found_docs=set(found), doc2path=found.get)
+    config = SimpleNamespace(execution_cache_path=str(folders[1]))
+    env = SimpleNamespace(found_docs=set(found), doc2path=found.get, mystnb_config=config)
     computed = set(extension._computed(env))
     with_code = {name for name, path in found.items() if "{code-cell}" in path.read_text()}
     assert computed == with_code
-    assert {"intro", "claims", "rules", "speed"} <= computed and "glossary" not in computed
+    assert {"intro", "claims", "rules", "speed", "reference_api"} <= computed
+    assert "glossary" not in computed
     assert extension._computed(env) == []
-    tmp_path.joinpath("computed").mkdir()
-    tmp_path.joinpath("runs").mkdir()
+    for folder in (*folders, tmp_path / "runs"):
+        folder.mkdir()
     tmp_path.joinpath("runs", "a.json").touch()
-    assert set(extension._computed(env)) == computed
-    assert not tmp_path.joinpath("computed").exists()
-
-
-def test_pages_that_take_long_are_spread():
-    found = {path.stem: path for path in paths.BOOK.glob("*.md")}
-    names = ["all_runs", "glossary", "intro", "scale_out"]
-    extension._spread(SimpleNamespace(doc2path=found.get), names)
-    assert names == ["all_runs", "glossary", "intro", "scale_out"]
-    names = ["glossary", "all_runs", "intro", "scale_out"]
-    extension._spread(SimpleNamespace(doc2path=found.get), names)
-    assert names == ["all_runs", "glossary", "intro", "scale_out"]
+    rest_on_runs = {name for name in computed if not name.startswith("reference_")}
+    assert set(extension._computed(env)) == rest_on_runs
+    assert not any(folder.exists() for folder in folders)  # what was computed before is gone
 
 
 def test_pages_are_executed_for_both_themes():
@@ -94,8 +88,8 @@ def test_pages_are_computed_again_where_code_has_changed_but_not_where_it_was_co
 ):
     monkeypatch.setattr(paths, "PROJECT", tmp_path)
     (tmp_path / "mlops_lib" / "__pycache__").mkdir(parents=True)
-    before = extension._basis()
+    before = extension._hash(extension._code())
     (tmp_path / "mlops_lib" / "__pycache__" / "a.pyc").touch()
-    assert extension._basis() == before
+    assert extension._hash(extension._code()) == before
     (tmp_path / "mlops_lib" / "a.py").touch()
-    assert extension._basis() != before
+    assert extension._hash(extension._code()) != before

@@ -1,0 +1,21 @@
+"""Imported by the process that pages' kernels are forked from: what pages need, once."""
+# ruff: noqa: E402, F401
+
+from mlops_lib.runner import preloading
+
+preloading.begin()
+
+import importlib
+import pkgutil
+
+import altair
+import scipy.stats
+import statsmodels.stats.proportion
+
+from mlops_lib import study
+from mlops_lib.publish import board, explorer, failed_runs, html_tables, reference
+
+for module in pkgutil.iter_modules(study.__path__, "mlops_lib.study."):
+    importlib.import_module(module.name)
+
+preloading.end()
