@@ -309,12 +309,12 @@ def report(suite: str | None, pdf: Path | None) -> None:
               help="Exit with 1 if a verdict or a number differs from those in FILE.")  # fmt: skip
 def claims(ids: tuple[str, ...], target: Path | None, expected: Path | None) -> None:
     """Show the verdict on each published claim, or explain those named (such as A1)."""
-    from mlops_lib import record, tables
+    from mlops_lib import record
     from mlops_lib.publish import board
     from mlops_lib.study import verdict_file
 
     earlier = verdict_file.read(expected) if expected else None
-    found = verdict_file.of_runs(tables.all_runs())
+    found = verdict_file.of_records()
     if target:
         record.write_text(found.model_dump_json(indent=1), target.resolve())
     elif not earlier:

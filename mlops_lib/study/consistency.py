@@ -80,6 +80,21 @@ def devices_apart(runs: pd.DataFrame) -> pd.Series:
     return (wide["cuda"] - wide["cpu"]).dropna()
 
 
+def falls(runs: pd.DataFrame) -> pd.Series:
+    """Return by how many points the validation accuracy of complete trainings falls at most.
+
+    From one epoch to the next; 0 where it never does. Index: CONFIGURATION.
+    """
+    here = selection.complete(selection.trained(runs))
+    if here.empty:
+        return pd.Series(dtype=float)
+    falls = [
+        max([0.0, *-np.diff([100 * epoch["val_accuracy"] for epoch in epochs])])
+        for epochs in here["history"]
+    ]
+    return pd.Series(falls, pd.MultiIndex.from_frame(here[CONFIGURATION]), name="fall")
+
+
 def operations() -> pd.DataFrame:
     """Return multiply-adds of the networks, in 10⁹, by two counters, beside the printed ones.
 

@@ -7,15 +7,18 @@ is not: there a candidate is as likely as its distance makes it under the varian
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from mlops_lib.study import selection
+from mlops_lib import tables
+from mlops_lib.study import claims, selection, sources
 from mlops_lib.study.protocol import CONFIGURATION, PUBLISHED_EPOCHS, published
 from mlops_lib.study.selection import select
+from mlops_lib.study.verdicts import SILENT, Evidence
 
 SUITE = "recovery"
 FIGURE = ["dataset", "kernel"]  # a row of a report's table of Q1(b)
@@ -23,6 +26,8 @@ SVM_PROTOCOL = [
     "split", "subset", "train_images", "test_images", "train_on_validation", "scaling",
     "degree",
 ]  # fmt: skip
+ON_SVMS = ("rbf_over_poly", "over_svms", "svm_time")  # checks, besides headlines of SVMs
+BY_SIZE = {"dataset": "fashion_mnist", "optimizer": "adam", "lr": 1e-4, "epochs": 2}
 SGD_KEYS = ["dataset", "model", "batch_size"]
 
 
@@ -94,6 +99,42 @@ def svm_ranking(runs: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(order, ascending=[True, False, False, True])
 
 
+def svms(runs: pd.DataFrame, report: str) -> pd.DataFrame:
+    """Return our SVM runs by the candidate protocol nearest to a report's, as in `Source.q1b`.
+
+    They count as complete, as the report's own do. Empty unless one candidate was run for all of
+    the report's figures.
+    """
+    figures, ranking = svm_figures(runs), svm_ranking(runs).reset_index()
+    ranking = ranking[ranking["report"] == report].head(1)
+    if ranking.empty or ranking["figures"].iloc[0] < len(select(published("q1b"), report=report)):
+        return sources.searched(runs.iloc[:0])
+    nearest = figures.merge(ranking[["report", *SVM_PROTOCOL]])
+    found = runs[runs["page"].isin(nearest["page"])]
+    return sources.searched(found).assign(
+        train_images=tables.ALL_IMAGES, test_images=list(found["confusion_matrix"].map(np.sum))
+    )
+
+
+def evidence(
+    claim: claims.Claim, ours: sources.Source, runs: pd.DataFrame, spread: claims.checks.Spreads
+) -> Evidence | None:
+    """Return what our runs say of a claim's parts on SVMs, with SVMs as the report fitted its own.
+
+    None if no part is about SVMs, or the runs by the report's protocol (`svms`) do not show it.
+    """
+    parts = tuple(
+        part for part in claim.checks if part.check in ON_SVMS or getattr(part, "svm", False)
+    )
+    fitted = svms(runs, claim.report[-1]) if parts else pd.DataFrame()
+    if fitted.empty:
+        return None
+    found = claims.check(
+        claim.model_copy(update={"checks": parts}), replace(ours, q1b=fitted), spread
+    )
+    return None if found.verdict in SILENT else found
+
+
 def _at_least(exact: int, chances: list[float]) -> float:
     """Return the chance that so many of independent figures are exact, or more."""
     counts = np.ones(1)
@@ -143,6 +184,18 @@ def seed_parts(runs: pd.DataFrame) -> pd.DataFrame:
         low, high = (std * math.sqrt((n - 1) / chi2.ppf(p, n - 1)) for p in (0.975, 0.025))
         rows[name] = {"n": n, "mean": accuracy.mean(), "std": std, "low": low, "high": high}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("varied")
+
+
+def by_image_size(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the accuracies of the suite's trainings on scaled images, which differ in that alone.
+
+    Index: input_size, in_channels. Columns: n, mean and std of the test accuracy (per cent).
+    """
+    short = select(runs, template="q1a", suite=SUITE, **BY_SIZE)
+    if short.empty:
+        return pd.DataFrame(columns=["n", "mean", "std"])
+    accuracy = (100 * short["test_accuracy"]).groupby([short["input_size"], short["in_channels"]])
+    return accuracy.agg(n="size", mean="mean", std="std")
 
 
 def by_epochs(runs: pd.DataFrame, std_pct: pd.Series) -> pd.DataFrame:

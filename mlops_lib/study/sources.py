@@ -112,14 +112,14 @@ def of_chosen(chosen: pd.DataFrame) -> Source:
     return Source(
         SOURCES[2],
         trainings,
-        _searched(q1b[q1b["in_verdicts"]]),
+        searched(q1b[q1b["in_verdicts"]]),
         _on_devices(q2[q2["in_verdicts"]]),
         timed=trainings if one_device else averaged(_by_configuration(q1a[q1a["in_times"]])),
     )
 
 
-def _searched(q1b: pd.DataFrame) -> pd.DataFrame:
-    """Return SVM searches as in `Source.q1b`."""
+def searched(q1b: pd.DataFrame) -> pd.DataFrame:
+    """Return runs of SVMs as in `Source.q1b`."""
     if q1b.empty:
         return pd.DataFrame(columns=["dataset", "kernel"])
     q1b = q1b.reset_index(drop=True)

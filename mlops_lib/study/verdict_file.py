@@ -9,9 +9,10 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mlops_lib import tables
 from mlops_lib.messages import first_problem, shorten
 from mlops_lib.params import UserError
-from mlops_lib.study import claims, sentences, stability
+from mlops_lib.study import claims, recovery, sentences, sources, stability
 from mlops_lib.study.once import once
 from mlops_lib.study.verdicts import Evidence, Verdict, scaled_effect
 
@@ -93,6 +94,8 @@ class JudgedClaim(_Form):
     kind: Literal["learning", "hardware", "construction"]
     sources: dict[str, Finding]
     repetitions: Repetitions | None = None
+    by_recovered_protocol: Finding | None = None
+    """What our runs say of its parts on SVMs, with SVMs as in the report that makes the claim."""
 
 
 class VerdictFile(_Form):
@@ -103,10 +106,19 @@ class VerdictFile(_Form):
     records: dict[str, str] = {}
 
 
+def of_records() -> VerdictFile:
+    """Return the verdicts on all claims by the recorded runs, as in `of_runs`."""
+    return of_runs(tables.all_runs(), tables.all_runs(variants=True))
+
+
 @once
-def of_runs(runs: pd.DataFrame) -> VerdictFile:
-    """Return the verdicts on all claims, from the reports' tables and from these runs."""
-    judged = claims.judge(runs)
+def of_runs(runs: pd.DataFrame, variants: pd.DataFrame | None = None) -> VerdictFile:
+    """Return the verdicts on all claims, from the reports' tables and from these runs.
+
+    `variants` also have those by other protocols (`tables.all_runs`), among which are the reports'.
+    """
+    judged, ours, spread = claims.judge(runs), sources.ours(runs), claims.spreads(runs)
+    variants = runs if variants is None else variants
     steady = stability.by_repetition(stability.multiverse(runs))
     found = [
         JudgedClaim(
@@ -117,9 +129,11 @@ def of_runs(runs: pd.DataFrame) -> VerdictFile:
             kind=claim.kind,
             sources={row.source: _finding(row.evidence) for row in rows.itertuples()},
             repetitions=Repetitions(**steady.loc[claim.id]) if claim.id in steady.index else None,
+            by_recovered_protocol=_finding(again) if again else None,
         )
         for claim in claims.claims()
         for rows in [judged[judged["id"] == claim.id]]
+        for again in [recovery.evidence(claim, ours, variants, spread)]
     ]
     rests_on = {
         row for claim in found for finding in claim.sources.values() for row in finding.rows

@@ -11,8 +11,10 @@ import seaborn as sns
 from mlops_lib import tables
 from mlops_lib.plots import Picture, picture, styled
 from mlops_lib.study import recovery
+from mlops_lib.study.protocol import SOURCES
 from mlops_lib.study.recovery import FIGURE, SVM_PROTOCOL
 from mlops_lib.study.table_cells import link
+from mlops_lib.study.verdict_file import VerdictFile
 
 MAX_CANDIDATES = 2  # of a report, in a table
 SCALINGS = {
@@ -75,6 +77,46 @@ def kernels(runs: pd.DataFrame) -> pd.DataFrame:
         for row in gains.reset_index().to_dict("records")
     ]
     return pd.DataFrame(rows)
+
+
+def by_both_protocols(verdicts: VerdictFile) -> pd.DataFrame:
+    """Return the claims on SVMs, judged with SVMs by our protocol and by that of their report."""
+    rows = []
+    for claim in verdicts.claims:
+        if again := claim.by_recovered_protocol:
+            ours = claim.sources[SOURCES[2]]
+            same = (part for part in ours.parts if part.what == again.what)
+            rows.append(
+                {
+                    "Claim": f"{claim.id}: {claim.text}",
+                    "SVMs by our protocol": next(same, ours).verdict,
+                    "As in its report": again.verdict,
+                    "Evidence with SVMs as in the report": again.sentence,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def sizes(runs: pd.DataFrame) -> pd.DataFrame:
+    """Lay out `recovery.by_image_size`."""
+    found = recovery.by_image_size(runs).reset_index()
+    return (
+        pd.DataFrame(
+            {
+                "Images": [
+                    f"{row.in_channels:.0f}×{row.input_size:.0f}×{row.input_size:.0f}"
+                    for row in found.itertuples()
+                ],
+                "Trainings": found["n"],
+                "Test accuracy": found["mean"].map("{:.2f}".format),
+                "Standard deviation": found["std"].map(
+                    lambda std: "" if pd.isna(std) else f"{std:.2f}"
+                ),
+            }
+        )
+        if len(found)
+        else pd.DataFrame()
+    )
 
 
 def sgd(runs: pd.DataFrame) -> pd.DataFrame:

@@ -119,4 +119,4 @@ def test_a_page_of_the_book_opens_as_a_notebook(lab, page):
     page.goto(lab("book"))
     page.locator(".jp-DirListing-item", has_text="claims.md").dblclick()
     cells = page.locator(".jp-NotebookPanel:visible .jp-CodeCell")
-    expect(cells.first).to_contain_text("verdict_file.of_runs(", timeout=PAGE)
+    expect(cells.first).to_contain_text("verdict_file.of_records(", timeout=PAGE)

@@ -1,4 +1,6 @@
 import pytest
+from grid import EPOCH, table
+from test_tables import make
 
 from mlops_lib.study import consistency
 
@@ -55,3 +57,16 @@ def test_what_a_smaller_batch_gains_in_a_table():
     assert gaps.loc[("A", "mnist", "resnet18"), ["smallest", "largest"]].tolist() == pytest.approx(
         [0.1, 0.1]
     )
+
+
+def test_the_largest_fall_of_validation_accuracy_from_one_epoch_to_the_next():
+    def training(*accuracies):
+        epochs = [EPOCH | {"val_accuracy": accuracy} for accuracy in accuracies]
+        return make(epochs=5, results={"epochs": epochs})
+
+    runs = table(
+        training(0.9, 0.5, 0.8, 0.7, 0.9), training(0.1, 0.2, 0.3, 0.3, 0.4), training(0.9)
+    )
+    runs["epochs"] = [5, 5, 1]  # the last one is not complete
+    assert consistency.falls(runs).round(6).tolist() == [40, 0]
+    assert consistency.falls(runs.iloc[:0]).empty

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from mlops_lib.params import Q1a, Q1b
-from mlops_lib.study import recovery
+from mlops_lib.study import claims, recovery, sources
 from mlops_lib.study.protocol import published
 
 
@@ -86,3 +86,41 @@ def test_what_sgd_gains_by_the_lower_rate(complete):
     assert (gains.get_group("report B") < 0).all()
     assert gains.get_group("momentum 0.9, all epochs").abs().max() < 0.5
     assert gains.size().tolist() == [8, 8, 8]
+
+
+def test_trainings_on_scaled_images_are_told_apart_by_size_and_channels():
+    common = {"template": "q1a", "suite": "recovery"}
+    size = {"dataset": "fashion_mnist", "optimizer": "adam", "lr": 1e-4, "epochs": 2}
+    asked = [(28, 1, 0.8), (28, 1, 0.82), (56, 1, 0.9), (28, 3, 0.7)]
+    rows = [
+        common | Q1a(**size, input_size=pixels, in_channels=channels).model_dump()
+        | {"test_accuracy": accuracy}
+        for pixels, channels, accuracy in asked
+    ]  # fmt: skip
+    rows.append(rows[0] | {"lr": 1e-3, "test_accuracy": 0.1})  # of another question
+    found = recovery.by_image_size(pd.DataFrame(rows))
+    assert found["mean"].round(6).to_dict() == {(28, 1): 81, (28, 3): 70, (56, 1): 90}
+    assert found["n"].tolist() == [2, 1, 1]
+    assert recovery.by_image_size(pd.DataFrame(rows[-1:])).empty
+
+
+def test_claims_on_svms_are_judged_with_svms_as_their_report_fitted_them(complete):
+    """The made-up ResNets have 95 to 96 %: ahead of report A's SVMs only on FashionMNIST."""
+    fitted = pd.DataFrame(of_report_a()).assign(seconds=1.0, alone=True)
+    fitted["page"] = [f"a/{n}" for n in range(4)]
+    by_id = {claim.id: claim for claim in claims.claims()}
+    ours, spread = sources.ours(complete), claims.spreads(complete)
+
+    def judged(name, runs):
+        return recovery.evidence(by_id[name], ours, runs, spread)
+
+    accuracies = sorted(recovery.svms(fitted, "A")["accuracy_pct"])
+    assert accuracies == pytest.approx([86.8, 87.45, 95.2, 95.55])
+    assert set(recovery.svms(fitted, "A")["test_images"]) == {2000}
+    again = judged("A6", fitted)
+    best = fitted[fitted["test_accuracy"].isin([0.9555, 0.8745])]
+    assert again.effect.n == 32 and set(again.rows) & set(fitted["page"]) == set(best["page"])
+    assert judged("A7", fitted).verdict == "holds"  # one second
+    assert judged("A1", fitted) is None  # not about SVMs
+    assert judged("A6", fitted.iloc[:3]) is None  # not all of its figures
+    assert judged("A6", complete) is None
