@@ -27,12 +27,10 @@ PROJECT = Path(__file__).resolve().parents[1]
 COPIED = ("book", "mlops_lib", "params")  # what a book is built from
 
 
-def pytest_collection_modifyitems(items):
+def pytest_itemcollected(item):
     """Let one worker of pytest-xdist have all tests of a thing that takes long to make."""
-    for item in items:
-        for shared in ("filled", "smoke"):  # the book is made of the smoke runs
-            if shared in item.fixturenames:
-                item.add_marker(pytest.mark.xdist_group("smoke"))
+    if {"filled", "smoke"} & set(getattr(item, "fixturenames", ())):  # the book of the smoke runs
+        item.add_marker(pytest.mark.xdist_group("smoke"))
 
 
 @pytest.fixture(autouse=True)

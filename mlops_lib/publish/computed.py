@@ -1,9 +1,11 @@
 """Result pages, executed before Sphinx reads them: side by side, in kernels that start at once.
 
 A kernel that imports pandas, seaborn and scikit-learn for itself takes longer to start than most
-pages take to compute. Their outputs go where myst-nb looks for them, into the cache of
-jupyter-cache. What is not there myst-nb executes itself: a page whose code fails, so that log and
-page say why, and every page where kernels are not forked.
+pages take to compute. What is not executed here (where kernels are not forked, and a page whose
+kernel dies) myst-nb executes itself.
+
+A private part of another package is touched: `single_nb_execution` of
+`myst_nb.core.execute.direct`, by which myst-nb executes a page, gives what was executed here.
 """
 
 from __future__ import annotations
@@ -13,9 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from jupyter_cache import get_cache
-from jupyter_cache.base import CacheBundleIn
-from jupyter_cache.executors.utils import single_nb_execution
+from jupyter_cache.executors.utils import ExecutionResult, single_nb_execution
+from myst_nb.core.execute import direct
 from myst_nb.core.read import create_nb_reader
 from nbformat import NotebookNode
 
@@ -24,10 +25,13 @@ from mlops_lib.params import ParameterError
 from mlops_lib.runner import kernels
 
 PRELOAD = "mlops_lib.publish.preload"
+_executed: dict[tuple[str, ...], ExecutionResult] = {}  # by the pages' code; readers are forked
 
 
 def start() -> None:
     """Start the process that kernels are forked from: it imports while Sphinx begins its work."""
+    _executed.clear()
+    direct.single_nb_execution = _single_nb_execution
     if _can_fork():
         kernels.start_server(PRELOAD)
 
@@ -43,26 +47,18 @@ def _can_fork() -> bool:
 def execute(env: Any, names: list[str]) -> Iterator[tuple[str, float]]:
     """Execute pages that are text notebooks, one on each core; yield each one's name and seconds.
 
-    `env` is Sphinx's environment. A page whose outputs the cache holds is not executed.
+    `env` is Sphinx's environment.
     """
-    if env.mystnb_config.execution_mode != "cache" or not _can_fork():
+    if env.mystnb_config.execution_mode != "force" or not _can_fork():
         return
-    cache = get_cache(env.mystnb_config.execution_cache_path)
-    known = {record.hashkey for record in cache.list_cache_records()}
-    read = {name: _read(env, name) for name in names}
-    pages = {
-        name: page
-        for name, page in read.items()
-        if page and cache.create_hashed_notebook(page)[1] not in known
-    }
+    pages = {name: page for name in names if (page := _read(env, name))}
     with ThreadPoolExecutor(len(machine.cores())) as pool:
         try:
             every = pool.map(lambda name: _execute(env, name, pages[name]), pages)
-            for name, seconds in zip(pages, every, strict=True):
-                if seconds is not None:
-                    made = CacheBundleIn(pages[name], env.doc2path(name))
-                    cache.cache_notebook_bundle(made, check_validity=False, overwrite=True)
-                    yield name, seconds
+            for name, done in zip(pages, every, strict=True):
+                if done:
+                    _executed[_code(pages[name])] = done
+                    yield name, done.time
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
             kernels.end_all()
@@ -76,15 +72,29 @@ def _read(env: Any, name: str) -> NotebookNode | None:
     return reader and reader.read(text)
 
 
-def _execute(env: Any, name: str, page: NotebookNode) -> float | None:
-    """Execute a page in a kernel of its own; return its seconds, None if its code fails."""
+def _code(page: NotebookNode) -> tuple[str, ...]:
+    return tuple(cell.source for cell in page.cells if cell.cell_type == "code")
+
+
+def _execute(env: Any, name: str, page: NotebookNode) -> ExecutionResult | None:
+    """Execute a page in a kernel of its own; return None if that dies or does not start."""
     folder, options = Path(env.doc2path(name)).parent, env.mystnb_config
     try:
         with kernels.forked(folder, preload=PRELOAD) as kernel:
-            done = single_nb_execution(
+            return single_nb_execution(
                 page, str(folder), options.execution_timeout, options.execution_allow_errors,
                 km=kernel,
             )  # fmt: skip
-    except RuntimeError:  # nbclient's DeadKernelError, or a kernel that did not start
+    except RuntimeError:
         return None
-    return None if done.err else done.time
+
+
+def _single_nb_execution(page: NotebookNode, *arguments: Any, **options: Any) -> ExecutionResult:
+    """Give a page the outputs that its code has had here, or else execute it."""
+    done = _executed.get(_code(page))
+    if done is None:
+        return single_nb_execution(page, *arguments, **options)
+    for cell, executed in zip(page.cells, done.nb.cells, strict=True):
+        if cell.cell_type == "code":
+            cell.update(outputs=executed.outputs, execution_count=executed.execution_count)
+    return done

@@ -168,8 +168,7 @@ def _computed(env: Any) -> list[str]:
     env.mlops_basis = code, data = _hash(_code()), _hash(_data())
     if (code, data) == before:
         return []
-    for folder in (os.environ[once.FOLDER], env.mystnb_config.execution_cache_path):
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(os.environ[once.FOLDER], ignore_errors=True)
     found = [name for name in env.found_docs if _is_computed(env, name)]
     return [name for name in found if code != before[0] or not name.startswith(REFERENCE)]
 
@@ -180,7 +179,7 @@ def _is_computed(env: Any, name: str) -> bool:
 
 
 def _execute(env: Any, names: list[str]) -> None:
-    """Execute the pages among these that are computed, which myst-nb then finds in its cache."""
+    """Execute the pages among these that are computed, before myst-nb reads them."""
     pages = [name for name in names if _is_computed(env, name)]
     for name, seconds in computed.execute(env, pages):
         logger.info("computed %s in %.1f s", name, seconds)

@@ -14,6 +14,7 @@ from mlops_lib.study import by_source, effects, figures, protocol, selection, so
 from mlops_lib.study.protocol import MACHINE, NOT_STATED, PUBLISHED_EPOCHS, Q2_DATASET, SOURCES
 from mlops_lib.study.selection import select
 from mlops_lib.study.table_cells import setting_title
+from mlops_lib.study.words import signed, signed_range
 
 MODELS = list(protocol.MODELS)
 KEYS = ["source", "table", "dataset", "setting"]
@@ -90,8 +91,8 @@ def by_table(found: pd.DataFrame) -> pd.DataFrame:
             "Table": rows["table"],
             "Dataset": rows["dataset"].map(tables.title),
             "ResNet-50 ahead": [f"{row.ahead} of {row.pairs}" for row in rows.itertuples()],
-            "Median (points)": rows["median"].map("{:+.2f}".format),
-            "Range (points)": [f"{some.min():+.2f} to {some.max():+.2f}" for _, some in each],
+            "Median (points)": rows["median"].map(signed),
+            "Range (points)": [signed_range(some) for _, some in each],
         }
     )
     return shown.set_index("Source")
@@ -142,7 +143,7 @@ def _described(found: pd.DataFrame) -> str:
     """Return how many settings each table has, and between what ResNet-50's lead lies."""
     parts = [
         f"{source}, {table}, {tables.title(dataset)}: ahead in {(some > 0).sum()} of {len(some)}, "
-        f"{some.min():+.2f} to {some.max():+.2f}"
+        f"{signed_range(some)}"
         for (source, table, dataset), some in found.groupby(KEYS[:3], sort=False)["difference"]
     ]
     return f"ResNet-50 minus ResNet-18 in points. {'; '.join(parts)}"

@@ -29,6 +29,7 @@ from mlops_lib.study.table_cells import (
     timed_text,
     two_level,
 )
+from mlops_lib.study.words import signed
 
 MEASURED = "measured here"
 SPEEDS = ("epochs", "time (s)", "images/s", "GFLOPs", "share of peak")
@@ -75,7 +76,7 @@ def told_text(told: float, here: pd.DataFrame, dataset: str, reach: float) -> st
     if here.empty or extent(here.iloc[0], PUBLISHED_EPOCHS[dataset]):
         return f"{told:.2f}"
     over = told - 100 * here["test_accuracy"].mean()
-    return f"{told:.2f} ({over:+.2f}{'*' if abs(over) > reach else ''})"
+    return f"{told:.2f} ({signed(over)}{'*' if abs(over) > reach else ''})"
 
 
 def q1b(runs: pd.DataFrame) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from mlops_lib.study import by_source, figures
 from mlops_lib.study.protocol import MODELS, PUBLISHED_EPOCHS, SOURCES
 from mlops_lib.study.selection import select
 from mlops_lib.study.table_cells import rate_text
+from mlops_lib.study.words import signed, signed_range
 
 RATES = (1e-4, 1e-3)
 STYLES = dict(zip(MODELS, (("o", "-"), ("s", "--")), strict=True))  # mark and line of a network
@@ -66,7 +67,7 @@ def draw(table: pd.DataFrame, finding: str) -> Picture:
                 )  # fmt: skip
             for pair in here[here["difference"] < low].to_dict("records"):
                 figures.arrow_down(
-                    axis, RATES.index(pair["lr"]), f"{pair['difference']:+.1f}", beside=True
+                    axis, RATES.index(pair["lr"]), signed(pair["difference"], 1), beside=True
                 )
             axis.axhline(0, color=figures.text_colour(), linewidth=1)
             axis.set(ylim=(low, high), xlim=(-0.25, 1.25), xticks=range(len(RATES)))
@@ -85,8 +86,7 @@ def draw(table: pd.DataFrame, finding: str) -> Picture:
 def _described(table: pd.DataFrame) -> str:
     """Return the range of differences by source, dataset and rate."""
     parts = [
-        f"{source}, {tables.title(dataset)}, {rate_text(rate)}: "
-        f"{some['difference'].min():+.2f} to {some['difference'].max():+.2f}"
+        f"{source}, {tables.title(dataset)}, {rate_text(rate)}: {signed_range(some['difference'])}"
         for (source, dataset, rate), some in table.groupby(["source", "dataset", "lr"], sort=False)
     ]
     return f"Adam minus SGD in points. {'; '.join(parts)}"

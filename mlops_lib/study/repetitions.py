@@ -16,6 +16,7 @@ from mlops_lib.study.once import once
 from mlops_lib.study.protocol import CONFIGURATION, PUBLISHED_EPOCHS, SOURCES
 from mlops_lib.study.selection import select
 from mlops_lib.study.table_cells import rate_text
+from mlops_lib.study.words import signed, signed_range
 
 REPORTS = SOURCES[:2]
 ALIKE = 0.5  # the rank correlation from which a ranking is said to come back
@@ -139,7 +140,7 @@ def table(found: pd.DataFrame) -> pd.DataFrame:
     """Lay out `several`: a row for each pair, a column for each repetition, * where significant."""
     here = several(found)
     stars = here["significant"].map(lambda sign: "*" if sign else "")
-    cells = here["difference"].map("{:+.2f}".format) + stars
+    cells = here["difference"].map(signed) + stars
     titles = {"compared": "Compared (points)", "both": "Both", "source": "run"}
     here = here.assign(cell=cells).rename(columns=titles)
     wide = here.set_index(list(titles.values()))["cell"].unstack(sort=False).fillna("")
@@ -169,7 +170,7 @@ def draw(found: pd.DataFrame, rankings: pd.DataFrame, finding: str) -> Picture:
             for row in select(rankings, dataset=dataset).to_dict("records"):
                 if row["source"] != report:
                     y = names.index(row["source"])
-                    axis.text(x, y, f"{row[report]:+.2f}", transform=head, va="center",
+                    axis.text(x, y, signed(row[report]), transform=head, va="center",
                               fontsize=figures.SMALL)  # fmt: skip
     figure.supxlabel(
         "▲ first ahead, ▽ behind; filled: more than noise; ρ: rank correlation", fontsize=10
@@ -218,6 +219,6 @@ def _described(found: pd.DataFrame, rankings: pd.DataFrame) -> str:
         parts.append(f"{tables.title(dataset)}, {compared}: {', '.join(of_each)}")
     for dataset, rho in select(rankings).groupby("dataset", sort=False):
         here = rho[~rho["source"].isin(REPORTS)]
-        ends = [f"{here[name].min():+.2f} to {here[name].max():+.2f} ({name})" for name in REPORTS]
+        ends = [f"{signed_range(here[name])} ({name})" for name in REPORTS]
         parts.append(f"{tables.title(dataset)}, our rank correlations: {' and '.join(ends)}")
     return f"Pairs in which the first is ahead. {'; '.join(parts)}"

@@ -16,6 +16,7 @@ from mlops_lib.study import noise, selection
 from mlops_lib.study.protocol import CONFIGURATION
 from mlops_lib.study.selection import select
 from mlops_lib.study.table_cells import link, setting_title
+from mlops_lib.study.words import signed
 
 MIN_POINTS_APART = 1.0  # of first epochs that are listed
 FREE = ("epochs", "pin_memory", "amp", "device", "train_size")  # may differ in the first epoch
@@ -135,7 +136,7 @@ def devices_table(both: pd.DataFrame) -> pd.DataFrame:
             "Seeds": both["seeds"],
             "CPU (%)": both["cpu"].map("{:.2f}".format),
             "GPU (%)": both["cuda"].map("{:.2f}".format),
-            "GPU less CPU (points)": both["difference"].map("{:+.2f}".format) + stars,
+            "GPU less CPU (points)": both["difference"].map(signed) + stars,
         }
     )
     return shown.set_index("Training")

@@ -133,7 +133,7 @@ def _measured(runs: pd.DataFrame, figures: list[dict[str, Any]]) -> dict[str, st
     return {
         "runs": "; ".join(f"{suite}: {count}" for suite, count in suites.items()),
         "precision": "; ".join(
-            f"{size:.0f}x{size:.0f}: {' or '.join(sorted(set(found)))}"
+            f"{size:.0f}×{size:.0f}: {' or '.join(sorted(set(found)))}"
             for size, found in chosen.groupby("input_size")["amp_dtype"]
         ),
         "ResNet-18, images/s": f"{rate.median():,.0f} (n={len(rate)})" if len(rate) else "",

@@ -14,6 +14,7 @@ from mlops_lib.study import figures, selection, sources
 from mlops_lib.study.protocol import CONFIGURATION, PUBLISHED_EPOCHS, SOURCES, published
 from mlops_lib.study.selection import select
 from mlops_lib.study.table_cells import NOTHING
+from mlops_lib.study.words import signed
 
 SVM, ONE_EPOCH, IN_FULL = "SVM (RBF, C=10)", "ResNet-18, one epoch", "ResNet-18, all epochs"
 METHODS = {SVM: "o-", ONE_EPOCH: "s--", IN_FULL: "D"}
@@ -137,7 +138,7 @@ def table(found: pd.DataFrame) -> pd.DataFrame:
             "Dataset": found["dataset"].map(tables.title),
             "Best SVM (%)": found["svm"].map("{:.2f}".format),
             "Best ResNet (%)": found["resnet"].map("{:.2f}".format),
-            "Gap (points)": found["gap"].map("{:+.2f}".format),
+            "Gap (points)": found["gap"].map(signed),
             "SVM fit (s)": found["fit_seconds"].map("{:,.0f}".format).replace("nan", NOTHING),
             "ResNet (s)": found["train_seconds"].map("{:,.0f}".format).replace("nan", NOTHING),
         }

@@ -15,6 +15,7 @@ from mlops_lib.study.protocol import SOURCES
 from mlops_lib.study.recovery import FIGURE, SVM_PROTOCOL
 from mlops_lib.study.table_cells import link
 from mlops_lib.study.verdict_file import VerdictFile
+from mlops_lib.study.words import signed, signed_range
 
 MAX_CANDIDATES = 2  # of a report, in a table
 SCALINGS = {
@@ -71,7 +72,7 @@ def kernels(runs: pd.DataFrame) -> pd.DataFrame:
     rows = [
         {"Protocol": protocol_text(row)}
         | {
-            f"{tables.title(name)} (points)": "" if pd.isna(row[name]) else f"{row[name]:+.2f}"
+            f"{tables.title(name)} (points)": "" if pd.isna(row[name]) else signed(row[name])
             for name in gains
         }
         for row in gains.reset_index().to_dict("records")
@@ -126,7 +127,7 @@ def sgd(runs: pd.DataFrame) -> pd.DataFrame:
         {
             "Source": source[0].upper() + source[1:],
             "1e-4 ahead": f"{(some > 0).sum()} of {len(some)}",
-            "its gain (points)": f"{some.min():+.2f} to {some.max():+.2f}",
+            "its gain (points)": signed_range(some),
         }
         for source, some in gains
     ]

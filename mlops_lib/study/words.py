@@ -20,9 +20,14 @@ def listed(words: Sequence[Any]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def signed(points: float) -> str:
+def signed(points: float, decimals: int = 2) -> str:
     """Return a number with its sign: `+0.71`, `−0.71`."""
-    return f"{points:+.2f}".replace("-", "−")
+    return f"{points:+.{decimals}f}".replace("-", "−")
+
+
+def signed_range(values: Sequence[float]) -> str:
+    """Return the least and the largest number: `−0.71 to +0.30`."""
+    return f"{signed(min(values))} to {signed(max(values))}"
 
 
 def times(ends: Sequence[float]) -> str:

@@ -23,7 +23,7 @@ from mlops_lib.publish import build
 CONFIG = """
 title: One page
 only_build_toc_files: true
-execute: {execute_notebooks: cache}
+execute: {execute_notebooks: force}
 sphinx:
   local_extensions: {mlops_lib.publish.extension: .}
 """

@@ -1,9 +1,8 @@
-"""Result pages that are executed before Sphinx reads them, and what the cache holds then."""
+"""Result pages that are executed before myst-nb reads them, and what it then gets."""
 
 from types import SimpleNamespace
 
 import pytest
-from jupyter_cache import get_cache
 from myst_nb.core.config import NbParserConfig
 from myst_parser.config.main import MdParserConfig
 
@@ -26,33 +25,49 @@ jupytext:
 def book(tmp_path, monkeypatch):
     """Return Sphinx's environment of a book of three pages; other tests' server executes them."""
     monkeypatch.setattr(computed, "PRELOAD", kernels.PRELOAD)
+    monkeypatch.setattr(computed, "_executed", {})
+    monkeypatch.setattr(computed, "single_nb_execution", executed_here())
     pages = {"one": "import os; print(6 * 7, os.getcwd())", "two": "1 / 0", "three": "print(3)"}
     for name, code in pages.items():
         (tmp_path / f"{name}.md").write_text(PAGE.format(code=code))
     return SimpleNamespace(
         doc2path=lambda name: str(tmp_path / f"{name}.md"),
         myst_config=MdParserConfig(),
-        mystnb_config=NbParserConfig(
-            execution_mode="cache", execution_cache_path=str(tmp_path / "cache")
-        ),
+        mystnb_config=NbParserConfig(execution_mode="force"),
     )
 
 
-def cached(book, name):
-    """Return what the first cell of a page has printed, as the cache knows it."""
-    cache = get_cache(book.mystnb_config.execution_cache_path)
-    _, page = cache.merge_match_into_notebook(computed._read(book, name))
-    return page.cells[-1].outputs[0].text
+def executed_here(execute=computed.single_nb_execution):
+    """Return what executes a page in a given kernel, but in none that myst-nb would start."""
+
+    def only_in(page, *arguments, km=None, **options):
+        assert km, "myst-nb executes it"
+        return execute(page, *arguments, km=km, **options)
+
+    return only_in
 
 
-def test_pages_are_executed_in_their_folder_and_a_failing_one_is_left_to_myst_nb(book, tmp_path):
+def read(book, name):
+    """Return a page's first output and error, as myst-nb gets them."""
+    page = computed._read(book, name)
+    done = computed._single_nb_execution(page)
+    return page.cells[-1].outputs[0], done.err
+
+
+def test_pages_are_executed_in_their_folder_and_myst_nb_gets_outputs_and_errors(book, tmp_path):
     names = [name for name, seconds in computed.execute(book, ["one", "two", "three"])]
-    assert names == ["one", "three"]
-    assert cached(book, "one") == f"42 {tmp_path}\n"
-    assert cached(book, "three") == "3\n"
-    with pytest.raises(KeyError):
-        cached(book, "two")
-    assert list(computed.execute(book, ["one", "three"])) == []  # the cache has them
+    assert names == ["one", "two", "three"]
+    assert read(book, "one")[0].text == f"42 {tmp_path}\n"
+    assert read(book, "three")[0].text == "3\n"
+    output, error = read(book, "two")
+    assert output.ename == "ZeroDivisionError" and "division by zero" in str(error)
+
+
+def test_a_page_that_has_changed_since_is_executed_by_myst_nb(book, tmp_path):
+    list(computed.execute(book, ["one"]))
+    (tmp_path / "one.md").write_text(PAGE.format(code="print(2)"))
+    with pytest.raises(AssertionError, match="myst-nb executes it"):
+        read(book, "one")
 
 
 def test_a_page_whose_kernel_dies_is_left_to_myst_nb(book, tmp_path):
@@ -65,7 +80,7 @@ def test_myst_nb_executes_all_where_kernels_are_not_forked(book, off, monkeypatc
     if off == "by the user":
         monkeypatch.setenv("MLOPS_FAST", "off")
     elif off == "by the book":
-        book.mystnb_config = NbParserConfig(execution_mode="force")
+        book.mystnb_config = NbParserConfig(execution_mode="off")
     else:
         monkeypatch.setattr(kernels.tempfile, "tempdir", str(tmp_path / ("x" * 100)))
     assert list(computed.execute(book, ["one"])) == []

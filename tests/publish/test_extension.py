@@ -9,24 +9,22 @@ from mlops_lib.study import once
 
 
 def test_pages_with_code_are_computed_where_what_they_rest_on_has_changed(tmp_path, monkeypatch):
-    folders = [tmp_path / "computed", tmp_path / "cache"]
-    monkeypatch.setenv(once.FOLDER, str(folders[0]))
+    monkeypatch.setenv(once.FOLDER, str(tmp_path / "computed"))
     monkeypatch.setenv("MLOPS_RUNS", str(tmp_path / "runs"))
     found = {path.stem: path for path in paths.BOOK.glob("*.[mi]*") if path.suffix != ".bib"}
-    config = SimpleNamespace(execution_cache_path=str(folders[1]))
-    env = SimpleNamespace(found_docs=set(found), doc2path=found.get, mystnb_config=config)
+    env = SimpleNamespace(found_docs=set(found), doc2path=found.get)
     computed = set(extension._computed(env))
     with_code = {name for name, path in found.items() if "{code-cell}" in path.read_text()}
     assert computed == with_code
     assert {"intro", "claims", "rules", "speed", "reference_api"} <= computed
     assert "glossary" not in computed
     assert extension._computed(env) == []
-    for folder in (*folders, tmp_path / "runs"):
-        folder.mkdir()
+    tmp_path.joinpath("computed").mkdir()
+    tmp_path.joinpath("runs").mkdir()
     tmp_path.joinpath("runs", "a.json").touch()
     rest_on_runs = {name for name in computed if not name.startswith("reference_")}
     assert set(extension._computed(env)) == rest_on_runs
-    assert not any(folder.exists() for folder in folders)  # what was computed before is gone
+    assert not tmp_path.joinpath("computed").exists()
 
 
 def test_pages_are_executed_for_both_themes():

@@ -47,7 +47,7 @@ def test_the_figure_has_a_dumbbell_for_each_setting():
         line for axis in drawn.figure.axes for line in axis.lines if len(line.get_xdata()) == 2
     ]
     assert len(lines) == len(BOTH)
-    assert "Our runs, Q1(a), MNIST: ahead in 0 of 1, -0.50" in drawn.alt
+    assert "Our runs, Q1(a), MNIST: ahead in 0 of 1, −0.50" in drawn.alt
 
 
 def test_both_networks_of_reports_and_runs(complete):

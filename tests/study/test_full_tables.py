@@ -29,8 +29,8 @@ def test_a_run_fills_its_cell_and_no_other(runs):
     assert (cells == NOT_RUN).sum() == 15
     assert (table[("ResNet-50", "measured here")] == NOT_RUN).all()
     # Two trainings differ by 0.2 * 2.306 * sqrt(2) = 0.65 points.
-    assert table[("ResNet-18", "A")]["MNIST", 16, "SGD", "1e-4"] == "98.40 (-0.17)"
-    assert table[("ResNet-18", "B")]["MNIST", 16, "SGD", "1e-4"] == "97.70 (-0.87*)"
+    assert table[("ResNet-18", "A")]["MNIST", 16, "SGD", "1e-4"] == "98.40 (−0.17)"
+    assert table[("ResNet-18", "B")]["MNIST", 16, "SGD", "1e-4"] == "97.70 (−0.87*)"
     assert table[("ResNet-18", "A")]["MNIST", 32, "SGD", "1e-4"] == "98.30"
 
 

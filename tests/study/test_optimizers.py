@@ -43,6 +43,6 @@ def test_what_lies_far_below_is_an_arrow_with_its_value(trainings):
     table = optimizers.adam_minus_sgd(trainings, SPREAD)
     drawn = optimizers.draw(pd.concat([table] * 4), "Adam leads")
     texts = [text.get_text() for axis in drawn.figure.axes for text in axis.texts]
-    assert "-39.0" in texts
+    assert "−39.0" in texts
     assert drawn.figure.axes[0].get_ylim()[0] > -5
-    assert drawn.alt.startswith("Adam leads. ") and "-39.00" in drawn.alt
+    assert drawn.alt.startswith("Adam leads. ") and "−39.00" in drawn.alt

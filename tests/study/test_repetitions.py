@@ -49,7 +49,7 @@ def test_the_matrix_has_a_mark_for_each_pair_and_source(by_repetition):
     drawn = repetitions.draw(signs, repetitions.correlations(by_repetition), "B's comes back")
     (axis,) = drawn.figure.axes
     assert sum(len(line.get_xdata()) for line in axis.lines) == 12 * 4
-    assert "-1.00" in [text.get_text() for text in axis.texts]
+    assert "−1.00" in [text.get_text() for text in axis.texts]
 
 
 def test_without_repetitions_there_is_nothing_to_say(by_repetition):

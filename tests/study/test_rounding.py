@@ -37,7 +37,7 @@ def test_trainings_on_both_devices_are_compared_over_the_seeds_of_both(runs):
     assert (row["seeds"], round(row["difference"], 2), row["significant"]) == (1, -1.57, -1)
     both = rounding.devices(pd.concat([cpu, gpu]), SPREAD)
     assert rounding.devices_facts(both)["lower"] == 1
-    assert rounding.devices_table(both)["GPU less CPU (points)"].tolist() == ["-1.57*"]
+    assert rounding.devices_table(both)["GPU less CPU (points)"].tolist() == ["−1.57*"]
     alone = rounding.devices(cpu, SPREAD)
     assert alone.empty and rounding.devices_facts(alone) == {}
     assert rounding.devices(runs().iloc[:0], SPREAD).empty

@@ -42,7 +42,7 @@ def test_the_table_of_machines_has_runs_and_benchmarks(runs, tmp_path):
     found = speed.machines(table, path)
     assert found.to_dict("index") == {
         "A": {
-            "runs": "suite: 5", "precision": "28x28: float32",
+            "runs": "suite: 5", "precision": "28×28: float32",
             "ResNet-18, images/s": "2,000 (n=2)", "benchmarks": "2 at 1234567, 1234567+",
         },
         "a CPU": {"runs": "suite: 1"} | dict.fromkeys(list(found)[1:], ""),
