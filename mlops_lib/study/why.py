@@ -23,6 +23,7 @@ SCALINGS = {
     "standard": "standardised pixels",
     "normalised": "one mean and spread",
 }
+BEHIND_TEXT = {"facecolor": "white", "edgecolor": "none", "pad": 1}
 SPLITS = {
     ("published", "first"): "published in order",
     ("published", "stratified"): "published",
@@ -89,7 +90,7 @@ def by_both_protocols(verdicts: VerdictFile) -> pd.DataFrame:
             same = (part for part in ours.parts if part.what == again.what)
             rows.append(
                 {
-                    "Claim": f"{claim.id}: {claim.text}",
+                    "Claim": f"{claim.id}: {claim.short}",
                     "SVMs by our protocol": next(same, ours).verdict,
                     "As in its report": again.verdict,
                     "Evidence with SVMs as in the report": again.sentence,
@@ -152,9 +153,7 @@ def figure(shown: pd.DataFrame) -> Picture:
         shown["difference"].abs().groupby([shown[name] for name in ("report", *SVM_PROTOCOL)])
     )
     shown = shown.assign(
-        candidate=[
-            protocol_text(row).replace(", pub", ",\npub") for row in shown.to_dict("records")
-        ],
+        candidate=list(map(protocol_text, shown.to_dict("records"))),
         figure=[
             f"{tables.title(row.dataset)}, {tables.title(row.kernel)}" for row in shown.itertuples()
         ],
@@ -163,7 +162,7 @@ def figure(shown: pd.DataFrame) -> Picture:
     parts = dict(list(shown.groupby("report")))
     rows = [part["candidate"].nunique() for part in parts.values()]
     drawn, axes = plt.subplots(
-        len(parts), squeeze=False, figsize=(8, 0.8 + 0.5 * sum(rows)), height_ratios=rows,
+        len(parts), squeeze=False, figsize=(5.2, 1.2 + 0.5 * sum(rows)), height_ratios=rows,
         sharex=True, layout="constrained",
     )  # fmt: skip
     order = sorted(set(shown["figure"]))
@@ -172,8 +171,13 @@ def figure(shown: pd.DataFrame) -> Picture:
             parts[report], x="difference", y="candidate", hue="figure", style="figure", s=70,
             hue_order=order, style_order=order, legend=not number, ax=axis,
         )  # fmt: skip
+        for row, name in enumerate(parts[report]["candidate"].unique()):  # above its marks
+            axis.text(
+                0.01, row - 0.3, name, transform=axis.get_yaxis_transform(), va="center",
+                fontsize=9.5, in_layout=False, zorder=1, bbox=BEHIND_TEXT,
+            )  # fmt: skip
         axis.axvline(0, color=".3", linewidth=2.5, zorder=0)
-        axis.set(title=f"Report {report}", ylabel="", ylim=(rows[number] - 0.5, -0.5))
+        axis.set(title=f"Report {report}", ylabel="", yticks=[], ylim=(rows[number] - 0.5, -0.6))
         axis.set_xlabel("accuracy here minus printed accuracy (points)")
     drawn.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     axes.flat[0].get_legend().remove()

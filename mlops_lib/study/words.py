@@ -26,8 +26,9 @@ def signed(points: float, decimals: int = 2) -> str:
 
 
 def signed_range(values: Sequence[float]) -> str:
-    """Return the least and the largest number: `−0.71 to +0.30`."""
-    return f"{signed(min(values))} to {signed(max(values))}"
+    """Return the least and the largest number: `−0.71 to +0.30`; one where they look alike."""
+    low, high = signed(min(values)), signed(max(values))
+    return low if low == high else f"{low} to {high}"
 
 
 def times(ends: Sequence[float]) -> str:
