@@ -197,7 +197,7 @@ def mistakes(
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
     sure = [tables.percent_text(share, decimals=0) for share in 100 * confidence]
     titles = [f"{names[predicted[i]]} {sure[i]}\nis {names[labels[i]]}" for i in surest]
-    return image_grid(images[surest], titles, "Images named wrongly")
+    return image_grid(images[surest], titles, "Misclassified images")
 
 
 @styled()

@@ -36,7 +36,7 @@ def test_mistakes_are_the_surest_wrong_answers(small):
 def test_no_mistakes_is_a_picture_too(small):
     images, labels = small
     picture = plots.mistakes(images, labels, np.eye(10)[labels], NAMES)
-    assert picture.alt == "Images named wrongly: none"
+    assert picture.alt == "Misclassified images: none"
     assert picture.png()
 
 

@@ -1,4 +1,4 @@
-"""Kernels for grids that start at once, forked from a process that has imported everything.
+"""Kernels for grids and for the book that start at once, forked from a process that has imported everything.
 
 The trick: a notebook spends most of a short run's time importing torch, seaborn and scikit-learn.
 The runner starts one server (Python's own `multiprocessing` forkserver) that imports them
@@ -8,10 +8,11 @@ own. Nothing is computed and CUDA is not touched before the copy is made.
 The gain: benchmark "a q1a run in a grid, beyond training and evaluation (s)" against "a q1a run
 through papermill, beyond training and evaluation (s)".
 
-Where it applies: on systems that can fork (Linux, macOS), in grids. Elsewhere, and with
-`MLOPS_FAST=off`, a run gets an ordinary kernel, which may use the whole machine.
+Where it applies: on systems that can fork (Linux, macOS), in grids and for the book's pages, which
+have a server of their own. Elsewhere, and with `MLOPS_FAST=off`, a run gets an ordinary kernel, which
+may use the whole machine.
 
-Private parts of other packages are touched in this file alone:
+Private parts of other packages are touched here:
 
 - `ensure_running` of `multiprocessing.forkserver` and `.resource_tracker`, undocumented: starts the
   server before the first run needs it (`start_server`);
