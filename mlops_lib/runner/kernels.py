@@ -1,4 +1,4 @@
-"""Kernels for grids and for the book that start at once, forked from a process that has imported everything.
+"""Kernels for grids and the book that start at once: forks of a process that has imported all.
 
 The trick: a notebook spends most of a short run's time importing torch, seaborn and scikit-learn.
 The runner starts one server (Python's own `multiprocessing` forkserver) that imports them
@@ -9,8 +9,8 @@ The gain: benchmark "a q1a run in a grid, beyond training and evaluation (s)" ag
 through papermill, beyond training and evaluation (s)".
 
 Where it applies: on systems that can fork (Linux, macOS), in grids and for the book's pages, which
-have a server of their own. Elsewhere, and with `MLOPS_FAST=off`, a run gets an ordinary kernel, which
-may use the whole machine.
+have a server of their own. Elsewhere, and with `MLOPS_FAST=off`, a run gets an ordinary kernel,
+which may use the whole machine.
 
 Private parts of other packages are touched here:
 
