@@ -166,6 +166,7 @@ def judge(runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+@once
 def spreads(runs: pd.DataFrame) -> checks.Spreads:
     """Return the noise of each measure that claims are about."""
     trainings = noise.complete_trainings(runs)

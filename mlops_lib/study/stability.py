@@ -5,7 +5,7 @@ Each choice costs no run: which seeds and device, which epoch of a training, whi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from mlops_lib.plots import Picture, picture, styled
 from mlops_lib.study import claims, noise, selection, sources
 from mlops_lib.study.checks import Spreads
 from mlops_lib.study.once import once
-from mlops_lib.study.protocol import TEST_IMAGES, published_configurations
+from mlops_lib.study.protocol import SOURCES, TEST_IMAGES, published_configurations
 from mlops_lib.study.sources import Source
 from mlops_lib.study.verdicts import CONTRADICTED, HOLDS, JUDGED, Evidence
 
@@ -45,13 +45,15 @@ def multiverse(runs: pd.DataFrame) -> pd.DataFrame:
     repetition (bool: the choice is one device and seed, of those that all of Q1(a) was run with).
     """
     chosen, spread = selection.choose(runs), claims.spreads(runs)
-    ours = sources.of_chosen(chosen)
+    ours = sources.ours(runs)
     again = list(_repetitions(runs, ours, spread))
-    choices = [(AS_JUDGED, ours, spread), *_of_our_runs(runs, chosen, ours, spread)]
-    choices += [(report.name, report, spread) for report in map(sources.report, "AB")]
-    choices += [("Report B without its failed training", _plausible(sources.report("B")), spread)]
+    choices = [
+        *_of_our_runs(runs, chosen, ours, spread),
+        ("Report B without its failed training", _plausible(sources.report("B")), spread),
+    ]
     found = [
         _judged(again if len(again) > 1 else []).assign(repetition=True),
+        _as_judged(runs).assign(repetition=False),
         _judged(choices).assign(repetition=False),
     ]
     return pd.concat([table for table in found if len(table)] or found, ignore_index=True)
@@ -68,13 +70,35 @@ def by_repetition(judged: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"same": same.groupby(again["id"]).sum(), "of": again.groupby("id").size()})
 
 
+def _as_judged(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the verdicts of this book, on our runs and on the reports' tables."""
+    by_id = {claim.id: claim for claim in claims.claims()}
+    return _rows(
+        (
+            by_id[row.id],
+            AS_JUDGED if row.source == SOURCES[2] else row.source,
+            row.source,
+            row.evidence,
+        )
+        for row in claims.judge(runs).itertuples()
+    )
+
+
 def _judged(choices: list[Choice]) -> pd.DataFrame:
-    rows = []
-    for name, source, spread in choices:
-        for claim in filter(_rests_on_trainings, claims.claims()):
-            evidence = claims.check(claim, source, spread)
-            if evidence.verdict in JUDGED:
-                rows.append([claim.id, name, source.name, evidence.verdict, _sign(evidence)])
+    return _rows(
+        (claim, name, source.name, claims.check(claim, source, spread))
+        for name, source, spread in choices
+        for claim in filter(_rests_on_trainings, claims.claims())
+    )
+
+
+def _rows(found: Iterable[tuple[claims.Claim, str, str, Evidence]]) -> pd.DataFrame:
+    """Return a row for each verdict on a claim about trainings that says something."""
+    rows = [
+        [claim.id, choice, source, evidence.verdict, _sign(evidence)]
+        for claim, choice, source, evidence in found
+        if evidence.verdict in JUDGED and _rests_on_trainings(claim)
+    ]
     return pd.DataFrame(rows, columns=["id", "choice", "source", "verdict", "sign"])
 
 
