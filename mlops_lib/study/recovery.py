@@ -201,31 +201,25 @@ def by_image_size(runs: pd.DataFrame) -> pd.DataFrame:
 def gamma_search(runs: pd.DataFrame) -> list[dict[str, Any]]:
     """Return what the suite's search for gamma of the RBF kernel finds, a dict for each dataset.
 
-    Keys: dataset, gamma (the best one), C, low and high (the ends of what was tried), inside (the
-    best is at neither end), accuracy_pct (on the test images), before_pct (of the best search of
-    other suites; nan without one).
+    Keys: dataset, images, gamma and C (the best ones), low and high (the ends of what was tried),
+    inside (the best is at neither end).
     """
-    searched = select(runs, template="q1b", kernel="rbf", split="pooled", scaling="unit")
-    searched = searched[searched["candidates"] > 1] if len(searched) else searched
     found = []
-    for run in select(searched, suite=SUITE).to_dict("records"):
+    searched = select(runs, template="q1b", suite=SUITE, kernel="rbf")
+    for run in searched.to_dict("records"):
         tried = [candidate["gamma"] for candidate in run["search"]]
-        before = select(searched, dataset=run["dataset"])
-        before = before[
-            (before["suite"] != SUITE) & (before["train_images"] >= run["train_images"])
-        ]
-        found.append(
-            {
-                "dataset": run["dataset"],
-                "gamma": run["best_gamma"],
-                "C": run["best_C"],
-                "low": min(tried),
-                "high": max(tried),
-                "inside": min(tried) < run["best_gamma"] < max(tried),
-                "accuracy_pct": 100 * run["test_accuracy"],
-                "before_pct": 100 * before["test_accuracy"].max(),
-            }
-        )
+        if len(tried) > 1:
+            found.append(
+                {
+                    "dataset": run["dataset"],
+                    "images": run["train_images"],
+                    "gamma": run["best_gamma"],
+                    "C": run["best_C"],
+                    "low": min(tried),
+                    "high": max(tried),
+                    "inside": min(tried) < run["best_gamma"] < max(tried),
+                }
+            )
     return found
 
 

@@ -46,7 +46,7 @@ def test_text_of_a_claim_names_every_source(file):
 
 def test_the_command_shows_writes_and_checks(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        tables, "all_runs", lambda: pd.DataFrame(columns=["template", "suite", "page", "key"])
+        tables, "all_runs", lambda **_: pd.DataFrame(columns=["template", "suite", "page", "key"])
     )
 
     def claims(*arguments):
