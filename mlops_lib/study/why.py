@@ -128,7 +128,7 @@ def sgd(runs: pd.DataFrame) -> pd.DataFrame:
         {
             "Source": source[0].upper() + source[1:],
             "1e-4 ahead": f"{(some > 0).sum()} of {len(some)}",
-            "its gain (points)": signed_range(some),
+            "Its gain (points)": signed_range(some),
         }
         for source, some in gains
     ]
