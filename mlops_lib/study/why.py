@@ -90,10 +90,10 @@ def by_both_protocols(verdicts: VerdictFile) -> pd.DataFrame:
             same = (part for part in ours.parts if part.what == again.what)
             rows.append(
                 {
-                    "Claim": f"{claim.id}: {claim.short}",
-                    "SVMs by our protocol": next(same, ours).verdict,
-                    "As in its report": again.verdict,
-                    "Evidence with SVMs as in the report": again.sentence,
+                    "Claim": f"{claim.id}: {claim.short}{' (its SVM)' if ours.parts else ''}",
+                    "By our protocol": next(same, ours).verdict,
+                    "By the report's": again.verdict,
+                    "Evidence by the report's": again.sentence,
                 }
             )
     return pd.DataFrame(rows)
