@@ -107,7 +107,7 @@ endif
 .venv/book: requirements-book.txt pyproject.toml
 	@$(MAKE) -s .venv/bin/pip
 	@$(FORGET_HALVES)
-	@echo "== the environment of the book alone: fetching 0.2 GB, once, into .venv (0.7 GB) =="
+	@echo "== the environment of the book alone: fetching 0.2 GB, once, into .venv (0.9 GB) =="
 	@$(call install,requirements-book.txt)
 	@touch $@
 

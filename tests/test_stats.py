@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 
 from mlops_lib import stats
 
@@ -12,6 +13,14 @@ def test_wilson_by_hand():
     assert stats.wilson(10, 10) == pytest.approx((0.7225, 1), abs=1e-4)
     low, high = stats.wilson(8.5, 10)  # the mean of two counts
     assert stats.wilson(8, 10)[0] < low < high < stats.wilson(9, 10)[1]
+
+
+@pytest.mark.parametrize(
+    ("successes", "total"), [(0, 7), (1, 2000), (3.5, 7), (13_999, 14_000), (1, 1)]
+)
+def test_wilson_equals_statsmodels(successes, total):
+    theirs = proportion_confint(successes, total, method="wilson")
+    assert stats.wilson(successes, total) == pytest.approx(theirs, abs=1e-12)
 
 
 def test_the_mean_of_a_few_values_by_hand():

@@ -10,7 +10,6 @@ import pkgutil
 
 import altair
 import scipy.stats
-import statsmodels.stats.proportion
 
 from mlops_lib import study
 from mlops_lib.publish import board, explorer, failed_runs, html_tables, reference
