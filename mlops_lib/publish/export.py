@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ def write(target: str, folder: Path | None = None) -> tuple[int, list[str]]:
             f"target={target!r} is not allowed: use a .csv or .parquet file, or the URI of an "
             "MLflow store, like sqlite:///mlflow.db"
         )
+    if target.endswith(".parquet") and find_spec("pyarrow") is None:
+        raise ParameterError(f"target={target!r} needs PyArrow: pip install pyarrow")
     return to_file(Path(target), folder)
 
 

@@ -137,3 +137,9 @@ def test_without_mlflow_it_says_how_to_install_it(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(ParameterError, match="pip install mlflow"):
         export.write("sqlite:///x.db", folder)
+
+
+def test_what_a_parquet_file_needs_is_named(monkeypatch):
+    monkeypatch.setattr(export, "find_spec", lambda name: None)
+    with pytest.raises(ParameterError, match=r"target='runs\.parquet' needs PyArrow"):
+        export.write("runs.parquet")
