@@ -198,6 +198,21 @@ def by_image_size(runs: pd.DataFrame) -> pd.DataFrame:
     return accuracy.agg(n="size", mean="mean", std="std")
 
 
+def lead(runs: pd.DataFrame, report: str) -> float:
+    """Return by how many points a report's accuracies exceed ours with the settings of `BY_SIZE`.
+
+    The mean over its rows of ResNet-18 in Q1(a); nan where one was not run.
+    """
+    setting = {name: value for name, value in BY_SIZE.items() if name != "epochs"}
+    theirs, ours = (
+        select(selection.complete(source.q1a), model="resnet18", **setting)
+        for source in (sources.report(report), sources.ours(runs))
+    )
+    if len(ours) < len(theirs):
+        return math.nan
+    return float(theirs["accuracy_pct"].mean() - ours["accuracy_pct"].mean())
+
+
 def gamma_search(runs: pd.DataFrame) -> list[dict[str, Any]]:
     """Return what the suite's search for gamma of the RBF kernel finds, a dict for each dataset.
 
