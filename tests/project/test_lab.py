@@ -66,7 +66,7 @@ def lab(project, tmp_path_factory):
         yield lambda page: f"http://127.0.0.1:{port}/lab/tree/{page}?token={token}"
     finally:
         os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
+        server.wait(START)
 
 
 def wait_for(address, server, log):
