@@ -72,8 +72,12 @@ def _read(env: Any, name: str) -> NotebookNode | None:
     return reader and reader.read(text)
 
 
+def _code_cells(page: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in page.cells if cell.cell_type == "code"]
+
+
 def _code(page: NotebookNode) -> tuple[str, ...]:
-    return tuple(cell.source for cell in page.cells if cell.cell_type == "code")
+    return tuple(cell.source for cell in _code_cells(page))
 
 
 def _execute(env: Any, name: str, page: NotebookNode) -> ExecutionResult | None:
@@ -94,7 +98,6 @@ def _single_nb_execution(page: NotebookNode, *arguments: Any, **options: Any) ->
     done = _executed.get(_code(page))
     if done is None:
         return single_nb_execution(page, *arguments, **options)
-    for cell, executed in zip(page.cells, done.nb.cells, strict=True):
-        if cell.cell_type == "code":
-            cell.update(outputs=executed.outputs, execution_count=executed.execution_count)
+    for cell, executed in zip(_code_cells(page), _code_cells(done.nb), strict=True):
+        cell.update(outputs=executed.outputs, execution_count=executed.execution_count)
     return done

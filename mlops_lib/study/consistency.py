@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mlops_lib import paths, tables
-from mlops_lib.study import selection
+from mlops_lib.study import selection, sources
 from mlops_lib.study.protocol import CONFIGURATION, Q2_DATASET, published
 from mlops_lib.study.selection import select
 
@@ -88,10 +88,7 @@ def falls(runs: pd.DataFrame) -> pd.Series:
     here = selection.complete(selection.trained(runs))
     if here.empty:
         return pd.Series(dtype=float)
-    falls = [
-        max([0.0, *-np.diff([100 * epoch["val_accuracy"] for epoch in epochs])])
-        for epochs in here["history"]
-    ]
+    falls = [sources.falls_pct(epochs).max(initial=0) for epochs in here["history"]]
     return pd.Series(falls, pd.MultiIndex.from_frame(here[CONFIGURATION]), name="fall")
 
 

@@ -220,18 +220,23 @@ def accuracy_over_seeds(runs: pd.DataFrame) -> tuple[float, float, float]:
     return mean, low, min(high, 100.0)
 
 
+def falls_pct(epochs: list[dict[str, Any]]) -> np.ndarray:
+    """Return by how much validation accuracy falls from each epoch to the next, in points, or 0."""
+    accuracy = 100 * np.array([epoch["val_accuracy"] for epoch in epochs])
+    return np.maximum(0, -np.diff(accuracy))
+
+
 def _history(epochs: list[dict[str, Any]], timed: bool) -> dict[str, float]:
     """Return what the epochs of one run say, nan where they can't; times only where `timed`."""
     if not epochs:
         return dict.fromkeys(
             ("first_epoch_pct", "val_accuracy_drop_pct", "epoch_seconds"), math.nan
         )
-    accuracy = 100 * np.array([epoch["val_accuracy"] for epoch in epochs])
-    drops = np.maximum(0, -np.diff(accuracy))
+    falls = falls_pct(epochs)
     return {
-        "first_epoch_pct": accuracy[0],
+        "first_epoch_pct": 100 * epochs[0]["val_accuracy"],
         # How far it falls back from one epoch to the next, on average: 0 where it only rises.
-        "val_accuracy_drop_pct": drops.mean() if len(drops) else math.nan,
+        "val_accuracy_drop_pct": falls.mean() if len(falls) else math.nan,
         # The fastest: a machine that does something else meanwhile only makes epochs slower.
         "epoch_seconds": min(epoch["seconds"] for epoch in epochs) if timed else math.nan,
     }

@@ -13,7 +13,7 @@ from mlops_lib.plots import Picture, picture, styled
 from mlops_lib.study import recovery
 from mlops_lib.study.protocol import SOURCES
 from mlops_lib.study.recovery import FIGURE, SVM_PROTOCOL
-from mlops_lib.study.table_cells import link
+from mlops_lib.study.table_cells import NOTHING, link
 from mlops_lib.study.verdict_file import VerdictFile
 from mlops_lib.study.words import signed, signed_range
 
@@ -102,22 +102,16 @@ def by_both_protocols(verdicts: VerdictFile) -> pd.DataFrame:
 def sizes(runs: pd.DataFrame) -> pd.DataFrame:
     """Lay out `recovery.by_image_size`."""
     found = recovery.by_image_size(runs).reset_index()
-    return (
-        pd.DataFrame(
-            {
-                "Images": [
-                    f"{row.in_channels:.0f}×{row.input_size:.0f}×{row.input_size:.0f}"
-                    for row in found.itertuples()
-                ],
-                "Trainings": found["n"],
-                "Test accuracy": found["mean"].map("{:.2f}".format),
-                "Standard deviation": found["std"].map(
-                    lambda std: "" if pd.isna(std) else f"{std:.2f}"
-                ),
-            }
-        )
-        if len(found)
-        else pd.DataFrame()
+    return pd.DataFrame(
+        {
+            "Images": [
+                f"{row.in_channels:.0f}×{row.input_size:.0f}×{row.input_size:.0f}"
+                for row in found.itertuples()
+            ],
+            "Trainings": found["n"],
+            "Test accuracy": found["mean"].map("{:.2f}".format),
+            "Standard deviation": found["std"].map("{:.2f}".format).replace("nan", NOTHING),
+        }
     )
 
 

@@ -84,3 +84,10 @@ def test_myst_nb_executes_all_where_kernels_are_not_forked(book, off, monkeypatc
     else:
         monkeypatch.setattr(kernels.tempfile, "tempdir", str(tmp_path / ("x" * 100)))
     assert list(computed.execute(book, ["one"])) == []
+
+
+def test_pages_of_the_same_code_and_other_text_share_its_outputs(book, tmp_path):
+    page = (tmp_path / "three.md").read_text()
+    (tmp_path / "one.md").write_text(page.replace("```{code-cell}", "# Text\n\n```{code-cell}"))
+    list(computed.execute(book, ["three"]))
+    assert read(book, "one")[0].text == "3\n"
