@@ -43,17 +43,16 @@ def facts(runs: pd.DataFrame, verdicts: VerdictFile) -> dict[str, Any]:
         "repeated": len(again),
         "steady": len(again) - len(unsteady),
         "unsteady": unsteady,
-        "machines": runs["device_name"].unique().tolist(),
     }
 
 
-def _by_rate(found: Finding) -> dict[str, Any] | None:
+def _by_rate(found: Finding) -> dict[str, str] | None:
     """Return Adam's lead at both learning rates, where they differ significantly."""
     rates = {of.value: of for of in found.depends_on if of.setting == "lr"}
     if len(rates) < 2:
         return None
     return {
-        name: {"text": f"{signed(of.effect)} points" + ("" if of.sign else " (not significant)")}
+        name: f"{signed(of.effect).lstrip('+')} points" + ("" if of.sign else " (not significant)")
         for name, (_, of) in zip(("low", "high"), sorted(rates.items()), strict=True)
     }
 
