@@ -9,6 +9,7 @@ import importlib
 import pkgutil
 
 import altair
+import pandas as pd
 import scipy.stats
 
 from mlops_lib import study
@@ -16,5 +17,7 @@ from mlops_lib.publish import board, explorer, failed_runs, html_tables, referen
 
 for module in pkgutil.iter_modules(study.__path__, "mlops_lib.study."):
     importlib.import_module(module.name)
+
+pd.set_option("mode.string_storage", "python")  # faster than Arrow's in tables of few rows
 
 preloading.end()

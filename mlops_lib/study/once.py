@@ -8,13 +8,12 @@ changed.
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
-
-import joblib
 
 from mlops_lib import checkpoint
 
@@ -23,31 +22,19 @@ MAX_RESULTS = 8  # of a function, that a process keeps
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class _Arguments:
-    """Arguments that are equal if their content is, as the key of a cache."""
-
-    def __init__(self, values: tuple[Any, ...]) -> None:
-        self.values, self.digest = values, joblib.hash(values)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Arguments) and self.digest == other.digest
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-
 def once(compute: Function) -> Function:
-    """Return a function that computes its result once for equal arguments.
+    """Return a function that computes its result once for the same arguments, by their pickles.
 
     The caller gets a copy, which it may change.
     """
 
     @functools.lru_cache(MAX_RESULTS)
-    def pickled(arguments: _Arguments, folder: str) -> bytes:
-        path = Path(folder, f"{compute.__module__}.{compute.__name__}-{arguments.digest}")
+    def pickled(arguments: bytes, folder: str) -> bytes:
+        digest = hashlib.sha256(arguments).hexdigest()
+        path = Path(folder, f"{compute.__module__}.{compute.__name__}-{digest}")
         if folder and path.exists():
             return path.read_bytes()
-        result = pickle.dumps(compute(*arguments.values))
+        result = pickle.dumps(compute(*pickle.loads(arguments)))
         if folder:
             with checkpoint.atomic_write(path) as file:
                 file.write(result)
@@ -55,6 +42,6 @@ def once(compute: Function) -> Function:
 
     @functools.wraps(compute)
     def computed(*values: Any) -> Any:
-        return pickle.loads(pickled(_Arguments(values), os.environ.get(FOLDER, "")))
+        return pickle.loads(pickled(pickle.dumps(values), os.environ.get(FOLDER, "")))
 
     return computed  # type: ignore[return-value]
