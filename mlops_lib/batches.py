@@ -43,15 +43,17 @@ class Preparation:
         return x.expand(-1, self.in_channels, -1, -1)
 
 
-def order(count: int, batch_size: int, seed: int, epoch: int) -> list[torch.Tensor]:
-    """Shuffle `count` images into batches of positions, the same for the same seed and epoch.
+def order(
+    count: int, batch_size: int, seed: int, epoch: int, shuffle: bool = True
+) -> list[torch.Tensor]:
+    """Divide `count` images into batches of positions, shuffled by seed and epoch, or in order.
 
     The last batch may be shorter; a single remaining image is dropped, because batch
     normalisation can't train on one.
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    chunks = torch.randperm(count, generator=generator).split(batch_size)
-    return [chunk for chunk in chunks if len(chunk) > 1]
+    positions = torch.randperm(count, generator=generator) if shuffle else torch.arange(count)
+    return [chunk for chunk in positions.split(batch_size) if len(chunk) > 1]
 
 
 class Resident:
@@ -66,11 +68,13 @@ class Resident:
         batch_size: int,
         device: torch.device,
         seed: int = 0,
+        shuffle: bool = True,
         pin_memory: bool = False,  # only a DataLoader does
     ) -> None:
         self.images = torch.from_numpy(images).to(device)
         self.labels = torch.from_numpy(labels).to(device)
-        self.prepare, self.batch_size, self.device, self.seed = prepare, batch_size, device, seed
+        self.prepare, self.batch_size, self.device = prepare, batch_size, device
+        self.seed, self.shuffle = seed, shuffle
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -86,9 +90,13 @@ class Resident:
         """Return the number of images in an epoch: all, except one that would be a batch alone."""
         return len(self) - (len(self) % self.batch_size == 1)
 
-    def shuffled(self, epoch: int) -> Generator[tuple[torch.Tensor, ...]]:
+    def order(self, epoch: int) -> list[torch.Tensor]:
+        """Return the positions of each training batch of an epoch."""
+        return order(len(self), self.batch_size, self.seed, epoch, self.shuffle)
+
+    def for_training(self, epoch: int) -> Generator[tuple[torch.Tensor, ...]]:
         """Yield the arguments of `batch`, on the device, for each training batch of an epoch."""
-        chunks = order(len(self), self.batch_size, self.seed, epoch)
+        chunks = self.order(epoch)
         sizes = [len(chunk) for chunk in chunks]
         for positions in torch.cat(chunks).to(self.device).split(sizes):
             yield (positions,)
@@ -125,8 +133,8 @@ class Loader(Resident):
         # On a CPU, such processes would take cores from the training.
         self.workers = min(MAX_WORKERS, len(cores()) - 1) if cuda else 0
 
-    def shuffled(self, epoch: int) -> Generator[tuple[torch.Tensor, ...]]:
-        batches = [chunk.tolist() for chunk in order(len(self), self.batch_size, self.seed, epoch)]
+    def for_training(self, epoch: int) -> Generator[tuple[torch.Tensor, ...]]:
+        batches = [chunk.tolist() for chunk in self.order(epoch)]
         yield from self._stored(batch_sampler=batches)
 
     def batch(self, images: torch.Tensor, labels: torch.Tensor) -> Batch:  # type: ignore[override]
@@ -168,6 +176,7 @@ def parts(
             batch_size=parameters.batch_size,
             device=device,
             seed=parameters.seed,
+            shuffle=parameters.shuffle,
             pin_memory=parameters.pin_memory,
         )
 

@@ -188,8 +188,9 @@ class Q1a(Parameters):
     input_pipeline: Literal["resident", "dataloader"] = "resident"
     split: Split = "pooled"
     split_seed: SplitSeed = None
+    shuffle: bool = True
 
-    added = frozenset({"split", "split_seed"})
+    added = frozenset({"split", "split_seed", "shuffle"})
 
 
 class Q2(Q1a):

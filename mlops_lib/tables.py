@@ -119,7 +119,7 @@ def all_runs(folder: Path | None = None, *, variants: bool = False) -> pd.DataFr
 
 
 def is_variant(run: Record) -> bool:
-    """Return whether a run was on another split, subset or scaling than the study's own."""
+    """Return whether a run was on another split, order, subset or scaling than the study's own."""
     parameters = TEMPLATES[run.template](**run.parameters)
     return not parameters.identity().keys().isdisjoint(parameters.added)
 

@@ -204,7 +204,7 @@ def _warm_up(network: nn.Module, train: Resident, device: Device, optimizer: str
         step = Step(spare, device, make_optimizer(optimizer, spare, lr=1e-3), train.batch)
         if device.fast:
             accelerate(step)
-        batches = train.shuffled(1)
+        batches = train.for_training(1)
         inputs = next(batches)
         batches.close()  # a DataLoader's processes
         for size in (len(inputs[0]), len(train) % train.batch_size):
@@ -230,6 +230,7 @@ def _identity(
         "images": joblib.hash([part.digest() for part in (train, val)]),
         "batch_size": train.batch_size,
         "seed": train.seed,
+        "shuffle": train.shuffle,
         **settings,
     }
 
@@ -289,7 +290,7 @@ def epoch(
     step.network.train()
     losses = []
     with bar(total=len(source), desc=title, unit=" images", disable=not title) as progress:
-        for inputs in source.shuffled(number):
+        for inputs in source.for_training(number):
             losses.append(step(inputs))
             progress.update(len(inputs[0]))
         return torch.stack(losses).tolist()  # waits for the device

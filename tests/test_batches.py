@@ -15,7 +15,7 @@ def make(small, pipeline="resident", **options):
 
 
 def training(source, epoch):
-    return [source.batch(*inputs) for inputs in source.shuffled(epoch)]
+    return [source.batch(*inputs) for inputs in source.for_training(epoch)]
 
 
 def test_an_epoch_holds_every_image_once(small):
@@ -39,6 +39,14 @@ def test_epochs_and_seeds_shuffle_differently():
 
     assert flat(0, 1) == flat(0, 1)
     assert len({tuple(flat(seed, epoch)) for seed in (0, 1) for epoch in (1, 2)}) == 4
+
+
+def test_without_shuffling_every_epoch_has_the_stored_order(small):
+    assert torch.cat(order(5, 2, 0, 1, shuffle=False)).tolist() == [0, 1, 2, 3]
+    for name in ("resident", "dataloader"):
+        source = make(small, name, shuffle=False)
+        for epoch in (1, 2):
+            assert torch.cat([y for _, y in training(source, epoch)]).equal(source.labels)
 
 
 def test_a_single_image_left_over_is_dropped():

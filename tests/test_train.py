@@ -298,7 +298,7 @@ def test_momentum_begins_at_nothing_after_a_step_that_overflows(monkeypatch):
     step = train.Step(network, SCALED, train.make_optimizer("sgd", network, 0.1), batches.batch)
     torch.use_deterministic_algorithms(True)  # memory that is not set is filled with nan
     try:
-        step(next(batches.shuffled(1)))
+        step(next(batches.for_training(1)))
     finally:
         torch.use_deterministic_algorithms(False)
     kept = [state["momentum_buffer"] for state in step.optimizer.state.values()]

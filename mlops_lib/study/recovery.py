@@ -274,19 +274,21 @@ def _complete(runs: pd.DataFrame) -> pd.DataFrame:
     return selection.complete(pd.DataFrame([some.iloc[0] for some in found]))
 
 
-def sgd_by_rate(runs: pd.DataFrame) -> pd.DataFrame:
+def sgd_by_rate(own: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Return what SGD gains by a rate of 1e-4 instead of 1e-3, in points, by protocol.
 
-    Columns: source (a report, or a protocol of ours), SGD_KEYS, gain.
+    `own` are the study's runs, `runs` also those by other protocols (`tables.all_runs`). Columns:
+    source (a report, or a protocol of ours), SGD_KEYS, gain.
     """
     sources = {f"report {letter}": select(published("q1a"), report=letter) for letter in "AB"}
-    sources["momentum 0.9, all epochs"] = _complete(runs)
+    sources["momentum 0.9, all epochs"] = _complete(own)
     short = select(runs, template="q1a", optimizer="sgd", input_size=28)
-    keys = ["momentum", "epochs", "train_images"]
+    keys = ["momentum", "epochs", "train_images", "shuffle"]
     for values, some in short.groupby(keys) if len(short) else ():
-        momentum, epochs, images = values
+        momentum, epochs, images, shuffled = values
         if epochs < min(PUBLISHED_EPOCHS.values()):
             name = f"momentum {momentum:g}, {epochs:.0f} epochs of {images:,.0f} images"
+            name += "" if shuffled else ", not shuffled"
             sources[name.replace("1 epochs", "1 epoch")] = some
     gains = [_gain(name, rows) for name, rows in sources.items()]
     return pd.concat([some for some in gains if len(some)], ignore_index=True)

@@ -115,9 +115,9 @@ def sizes(runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def sgd(runs: pd.DataFrame) -> pd.DataFrame:
+def sgd(own: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Return in how many pairs SGD does better at 1e-4 than at 1e-3, in each report and here."""
-    gains = recovery.sgd_by_rate(runs).groupby("source", sort=False)["gain"]
+    gains = recovery.sgd_by_rate(own, runs).groupby("source", sort=False)["gain"]
     rows = [
         {
             "Source": source[0].upper() + source[1:],

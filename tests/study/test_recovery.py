@@ -81,7 +81,7 @@ def test_epochs_are_compared_by_the_best_weights_so_far(complete):
 
 
 def test_what_sgd_gains_by_the_lower_rate(complete):
-    gains = recovery.sgd_by_rate(complete).groupby("source")["gain"]
+    gains = recovery.sgd_by_rate(complete, complete).groupby("source")["gain"]
     assert (gains.get_group("report A") > 0).all()
     assert (gains.get_group("report B") < 0).all()
     assert gains.get_group("momentum 0.9, all epochs").abs().max() < 0.5
