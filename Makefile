@@ -99,7 +99,7 @@ ifeq ($(TORCH),cpu)
 	@$(GET_UV)
 	@$(UV) pip install -p .venv --compile-bytecode --torch-backend cpu --no-verify-hashes -c requirements.txt -e '.[train,contribute,test]'
 else
-	@$(call install,requirements.txt)
+	@$(call install,requirements.txt,--compile-bytecode)
 endif
 	@[ ! -e .git ] || git config --replace-all include.path ../.gitconfig '$(INCLUDED)' || true
 	@touch $@
@@ -107,7 +107,7 @@ endif
 .venv/book: requirements-book.txt pyproject.toml
 	@$(MAKE) -s .venv/bin/pip
 	@$(FORGET_HALVES)
-	@echo "== the environment of the book alone: fetching 0.2 GB, once, into .venv (0.9 GB) =="
+	@echo "== the environment of the book alone: fetching 0.2 GB, once, into .venv (0.8 GB) =="
 	@$(call install,requirements-book.txt)
 	@touch $@
 
@@ -118,7 +118,7 @@ endif
 
 define install
 $(GET_UV) || echo "uv can't be had: pip takes three times as long"; \
-if [ -x "$(UV)" ]; then $(UV) pip install -p .venv --compile-bytecode -r $(1) $(BRIEF) && $(UV) pip install -p .venv -q --no-deps -e .; \
+if [ -x "$(UV)" ]; then $(UV) pip install -p .venv $(2) -r $(1) $(BRIEF) && $(UV) pip install -p .venv -q --no-deps -e .; \
   else $(BIN)/pip install --disable-pip-version-check -r $(1) && $(BIN)/pip install -q --no-deps -e .; fi
 endef
 
