@@ -29,8 +29,11 @@ COPIED = ("book", "mlops_lib", "params")  # what a book is built from
 
 def pytest_itemcollected(item):
     """Let one worker of pytest-xdist have all tests of a thing that takes long to make."""
-    if {"filled", "smoke"} & set(getattr(item, "fixturenames", ())):  # the book of the smoke runs
+    fixtures = getattr(item, "fixturenames", ())
+    if "filled" in fixtures or "smoke" in fixtures:  # the book of the smoke runs
         item.add_marker(pytest.mark.xdist_group("smoke"))
+    if "undisturbed" in fixtures:  # runs that disturbed ones are compared with
+        item.add_marker(pytest.mark.xdist_group("undisturbed"))
 
 
 @pytest.fixture(autouse=True)
