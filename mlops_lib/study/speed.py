@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,17 @@ from mlops_lib.paths import BOOK
 BENCHMARKS = BOOK / "benchmarks.json"
 BOOK_NEW, BOOK_CHANGED = "the book from nothing (s)", "the book, one record changed (s)"
 # The trainings whose speed is compared between machines.
-TRAINED = {"template": "q1a", "model": "resnet18", "input_size": 28, "batch_size": 16}
+TRAINED = {
+    "template": "q1a", "model": "resnet18", "input_size": 28, "batch_size": 16, "alone": True,
+}  # fmt: skip
+
+
+# Benchmarks that say how many times as fast a part is as plain PyTorch or scikit-learn.
+GAINS = {
+    "cpu": r"ResNet.* 28x28,.* times the plain loop",
+    "cuda": r"CUDA, ResNet.* times the plain loop",
+    "svm": r"SVM fit.* times scikit-learn",
+}
 
 
 def read(path: Path = BENCHMARKS) -> dict[str, dict[str, Any]]:
@@ -44,6 +55,19 @@ def benchmarks(path: Path = BENCHMARKS) -> pd.DataFrame:
     ]
     columns = None if rows else ["figure", "machine", "measured"]
     return pd.DataFrame(rows, columns=columns).set_index(["figure", "machine"])
+
+
+def gains(path: Path = BENCHMARKS) -> dict[str, str]:
+    """Return the range over machines of the benchmarks of each of `GAINS` that was measured."""
+    measured = [item for figures in read(path).values() for item in figures.items()]
+    found = {
+        of: [figure["median"] for name, figure in measured if re.match(pattern, name)]
+        for of, pattern in GAINS.items()
+    }
+    ends = {
+        of: (f"{min(of_all):.1f}", f"{max(of_all):.1f}") for of, of_all in found.items() if of_all
+    }
+    return {of: " to ".join(dict.fromkeys(texts)) for of, texts in ends.items()}
 
 
 def _short_commit(commit: str) -> str:
@@ -98,7 +122,8 @@ def machines(runs: pd.DataFrame, path: Path = BENCHMARKS) -> pd.DataFrame:
     """Return a row for each device of the runs and the benchmarks: what was measured there.
 
     Columns: runs of each suite, the precision that `amp=auto` chose for each image size, images/s
-    of ResNet-18 in Q1(a) at 28x28 and batch 16, and the number of benchmarks with their commits.
+    of ResNet-18 in Q1(a) at 28x28 and batch 16 (undisturbed runs), and the number of benchmarks
+    with their commits.
     """
     groups = dict(list(runs.groupby(runs.apply(_device, axis=1)))) if len(runs) else {}
     figures = {_benchmarked(name): list(found.values()) for name, found in read(path).items()}

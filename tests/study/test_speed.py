@@ -51,6 +51,18 @@ def test_the_table_of_machines_has_runs_and_benchmarks(runs, tmp_path):
     assert speed.machines(tables.rows({}), tmp_path / "none.json").empty
 
 
+def test_gains_have_their_range_over_machines(tmp_path):
+    path = tmp_path / "benchmarks.json"
+    name = "ResNet-{}, 28x28, batch 16: times the plain loop"
+    figures = {
+        "A": {name.format(18): {"median": 3.04}, "CUDA, " + name.format(18): {"median": 19.0}},
+        "B": {name.format(50): {"median": 2.5}, "two ResNet-18 side by side": {"median": 9}},
+    }
+    path.write_text(json.dumps(figures))
+    assert speed.gains(path) == {"cpu": "2.5 to 3.0", "cuda": "19.0"}
+    assert speed.gains(tmp_path / "none.json") == {}
+
+
 def test_processors_of_one_name_are_told_apart_by_their_instructions(runs):
     environment = {"device_name": "A", "instructions": "AVX2"}
     table = runs(make(environment=environment), make(seed=1), make("q2", environment=environment))
