@@ -278,7 +278,7 @@ def sgd_by_rate(own: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Return what SGD gains by a rate of 1e-4 instead of 1e-3, in points, by protocol.
 
     `own` are the study's runs, `runs` also those by other protocols (`tables.all_runs`). Columns:
-    source (a report, or a protocol of ours), SGD_KEYS, gain.
+    source (a report, or a protocol of ours), SGD_KEYS, gain. Trainings of one seed make a pair.
     """
     sources = {f"report {letter}": select(published("q1a"), report=letter) for letter in "AB"}
     sources["momentum 0.9, all epochs"] = _complete(own)
@@ -300,7 +300,8 @@ def _gain(source: str, rows: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=["source", *SGD_KEYS, "gain"])
     if "accuracy_pct" not in here:
         here = here.assign(accuracy_pct=100 * here.get("test_accuracy", np.nan))
-    wide = here.pivot_table("accuracy_pct", SGD_KEYS, "lr")
+    keys = [name for name in (*SGD_KEYS, "seed") if name in here]
+    wide = here.pivot_table("accuracy_pct", keys, "lr")
     wide = wide.reindex(columns=[1e-3, 1e-4])
     gain = (wide[1e-4] - wide[1e-3]).dropna().rename("gain").reset_index()
     return gain.assign(source=source)[["source", *SGD_KEYS, "gain"]]
