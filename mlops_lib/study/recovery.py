@@ -286,7 +286,7 @@ def sgd_by_rate(own: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     keys = ["momentum", "epochs", "train_images", "shuffle"]
     for values, some in short.groupby(keys) if len(short) else ():
         momentum, epochs, images, shuffled = values
-        if epochs < min(PUBLISHED_EPOCHS.values()):
+        if epochs < min(PUBLISHED_EPOCHS.values()) or not shuffled:
             name = f"momentum {momentum:g}, {epochs:.0f} epochs of {images:,.0f} images"
             name += "" if shuffled else ", not shuffled"
             sources[name.replace("1 epochs", "1 epoch")] = some
