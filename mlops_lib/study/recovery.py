@@ -278,18 +278,18 @@ def sgd_by_rate(own: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Return what SGD gains by a rate of 1e-4 instead of 1e-3, in points, by protocol.
 
     `own` are the study's runs, `runs` also those by other protocols (`tables.all_runs`). Columns:
-    source (a report, or a protocol of ours), SGD_KEYS, gain. Trainings of one seed make a pair.
+    source (a report, or a protocol of ours), SGD_KEYS, gain. Trainings of one seed and length make
+    a pair; short are those of fewer epochs than published.
     """
     sources = {f"report {letter}": select(published("q1a"), report=letter) for letter in "AB"}
     sources["momentum 0.9, all epochs"] = _complete(own)
-    short = select(runs, template="q1a", optimizer="sgd", input_size=28)
-    keys = ["momentum", "epochs", "train_images", "shuffle"]
-    for values, some in short.groupby(keys) if len(short) else ():
-        momentum, epochs, images, shuffled = values
-        if epochs < min(PUBLISHED_EPOCHS.values()) or not shuffled:
-            name = f"momentum {momentum:g}, {epochs:.0f} epochs of {images:,.0f} images"
-            name += "" if shuffled else ", not shuffled"
-            sources[name.replace("1 epochs", "1 epoch")] = some
+    ours = select(runs, template="q1a", optimizer="sgd", input_size=28)
+    if len(ours):
+        shuffled = select(ours, shuffle=True)
+        short = shuffled[shuffled["epochs"] < min(PUBLISHED_EPOCHS.values())]
+        for momentum, some in short.groupby("momentum"):
+            sources[f"momentum {momentum:g}, short trainings"] = some
+        sources["momentum 0.9, never shuffled"] = select(ours, shuffle=False)
     gains = [_gain(name, rows) for name, rows in sources.items()]
     return pd.concat([some for some in gains if len(some)], ignore_index=True)
 
@@ -300,7 +300,7 @@ def _gain(source: str, rows: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=["source", *SGD_KEYS, "gain"])
     if "accuracy_pct" not in here:
         here = here.assign(accuracy_pct=100 * here.get("test_accuracy", np.nan))
-    keys = [name for name in (*SGD_KEYS, "seed") if name in here]
+    keys = [name for name in (*SGD_KEYS, "epochs", "train_images", "seed") if name in here]
     wide = here.pivot_table("accuracy_pct", keys, "lr")
     wide = wide.reindex(columns=[1e-3, 1e-4])
     gain = (wide[1e-4] - wide[1e-3]).dropna().rename("gain").reset_index()

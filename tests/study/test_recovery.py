@@ -88,8 +88,7 @@ def test_what_sgd_gains_by_the_lower_rate(complete):
     assert gains.size().tolist() == [8, 8, 8]
     other = complete[complete["optimizer"] == "sgd"].assign(shuffle=False)
     gains = recovery.sgd_by_rate(complete, pd.concat([complete, other]))
-    names = gains["source"].drop_duplicates().tolist()[3:]
-    assert names == [f"momentum 0.9, {n} epochs of 49,000 images, not shuffled" for n in (5, 10)]
+    assert gains["source"].value_counts()["momentum 0.9, never shuffled"] == 16
 
 
 def test_trainings_on_scaled_images_are_told_apart_by_size_and_channels():
