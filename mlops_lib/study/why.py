@@ -111,6 +111,7 @@ def sizes(runs: pd.DataFrame) -> pd.DataFrame:
             "Trainings": found["n"],
             "Test accuracy": found["mean"].map("{:.2f}".format),
             "Standard deviation": found["std"].map("{:.2f}".format).replace("nan", NOTHING),
+            "Gain (points)": found["gain"].map(signed),
         }
     )
 

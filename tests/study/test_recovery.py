@@ -94,16 +94,17 @@ def test_what_sgd_gains_by_the_lower_rate(complete):
 def test_trainings_on_scaled_images_are_told_apart_by_size_and_channels():
     common = {"template": "q1a", "suite": "recovery"}
     size = {"dataset": "fashion_mnist", "optimizer": "adam", "lr": 1e-4, "epochs": 2}
-    asked = [(28, 1, 0.8), (28, 1, 0.82), (56, 1, 0.9), (28, 3, 0.7)]
+    asked = [(28, 1, 0, 0.8), (28, 1, 1, 0.82), (56, 1, 0, 0.9), (28, 3, 1, 0.7)]
     rows = [
-        common | Q1a(**size, input_size=pixels, in_channels=channels).model_dump()
+        common | Q1a(**size, input_size=pixels, in_channels=channels, seed=seed).model_dump()
         | {"test_accuracy": accuracy}
-        for pixels, channels, accuracy in asked
+        for pixels, channels, seed, accuracy in asked
     ]  # fmt: skip
     rows.append(rows[0] | {"lr": 1e-3, "test_accuracy": 0.1})  # of another question
     found = recovery.by_image_size(pd.DataFrame(rows))
     assert found["mean"].round(6).to_dict() == {(28, 1): 81, (28, 3): 70, (56, 1): 90}
     assert found["n"].tolist() == [2, 1, 1]
+    assert found["gain"].round(6).tolist() == [0, -12, 10]  # of the same seed
     assert recovery.by_image_size(pd.DataFrame(rows[-1:])).empty
 
 
