@@ -112,7 +112,7 @@ def sound_and_damaged(folder: Path | None = None) -> tuple[dict[Path, Record], d
 def all_runs(folder: Path | None = None, *, variants: bool = False) -> pd.DataFrame:
     """Return a row for every record below a folder, parameters and results as columns.
 
-    With `variants` also those on other splits, subsets or scalings than the study's own.
+    With `variants` also those on other splits, orders, subsets or scalings than the study's own.
     """
     found = records(folder)
     return rows({path: run for path, run in found.items() if variants or not is_variant(run)})

@@ -293,7 +293,7 @@ def sgd_by_rate(own: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         short = shuffled[shuffled["epochs"] < min(PUBLISHED_EPOCHS.values())]
         for momentum, some in short.groupby("momentum"):
             sources[f"momentum {momentum:g}, short trainings"] = some
-        sources["momentum 0.9, never shuffled"] = select(ours, shuffle=False)
+        sources["momentum 0.9, never shuffled"] = select(ours, momentum=0.9, shuffle=False)
     gains = [_gain(name, rows) for name, rows in sources.items()]
     return pd.concat([some for some in gains if len(some)], ignore_index=True)
 
