@@ -24,6 +24,11 @@ def instructions() -> str:
     return next((name for flag, name in INSTRUCTIONS.items() if flag in flags), "")
 
 
+def is_amd() -> bool:
+    """Return whether the processor is one of AMD's."""
+    return _cpuinfo("vendor_id") == "AuthenticAMD"
+
+
 def _cpuinfo(field: str) -> str:
     """Return a field of the first core in /proc/cpuinfo; "" if it is not there."""
     text = CPUINFO.read_text("utf-8", "replace") if CPUINFO.exists() else ""  # Linux has it

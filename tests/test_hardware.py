@@ -36,7 +36,7 @@ def test_the_seed_decides_the_next_random_numbers():
 
 
 @pytest.mark.parametrize(
-    ("amp", "cuda", "amx", "avx", "size", "dtype"),
+    ("amp", "cuda", "amx", "amd", "size", "dtype"),
     [
         ("off", True, True, True, 224, torch.float32),
         ("on", False, False, False, 28, torch.bfloat16),
@@ -49,10 +49,17 @@ def test_the_seed_decides_the_next_random_numbers():
         ("auto", False, False, False, 224, torch.float32),
     ],
 )
-def test_mixed_precision_is_used_where_it_gains(monkeypatch, amp, cuda, amx, avx, size, dtype):
-    able = {"amx_tile": amx, "avx512_bf16": avx}
+def test_mixed_precision_is_used_where_it_gains(monkeypatch, amp, cuda, amx, amd, size, dtype):
+    able = {"amx_tile": amx, "avx512_bf16": True}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    monkeypatch.setattr(machine, "is_amd", lambda: amd)
     assert hardware._amp_dtype(amp, cuda, size) == dtype
+
+
+def test_a_cpu_without_bfloat16_trains_in_float32(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    monkeypatch.setattr(machine, "is_amd", lambda: True)
+    assert hardware._amp_dtype("auto", False, 224) == torch.float32
 
 
 @pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float16)])

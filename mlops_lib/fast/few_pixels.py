@@ -3,7 +3,7 @@
 oneDNN spends most of its time bringing so large a result into order.
 
 Gain: part of the benchmark "ResNet-18, 28x28, batch 16: times the plain loop" on CPUs that train
-28x28 in bfloat16 (AVX-512 BF16 without AMX).
+28x28 in bfloat16 (AMD's with AVX-512 BF16).
 Where: a CPU in bfloat16, up to `MAX_PIXELS` output pixels for each output channel. Called by
 `taps.LiveConv2d`.
 Off: `MLOPS_FAST=off`.
