@@ -27,8 +27,7 @@ from PIL import Image
 from mlops_lib import dark, tables
 
 PALETTE = "colorblind"
-COLOURS = 80  # of a picture: a third of the bytes, and no difference that one sees
-MAX_SVG_BYTES = 120_000  # of which a web server sends an eighth; a larger picture is shown as PNG
+COLOURS = 80  # of a PNG: a third of the bytes, and no difference that one sees
 BOTH_THEMES = "MLOPS_BOTH_THEMES"  # set where the book's pages are executed
 
 
@@ -76,12 +75,10 @@ class Picture:
     @styled()  # ticks that are made anew have the colours of the settings
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
         if not os.environ.get(BOTH_THEMES):
-            return self._bundle("image/png", self._png_text())
-        kind, light, draw = "image/svg+xml", self._svg_text(), self._svg_text
-        if len(light) > MAX_SVG_BYTES:
-            kind, light, draw = "image/png", self._png_text(), self._png_text
+            return self._bundle("image/png", b64encode(self.png()).decode())
+        light = self._svg_text()
         with dark.colours(self.figure):
-            return self._bundle(kind, light, dark=draw())
+            return self._bundle("image/svg+xml", light, dark=self._svg_text())
 
     def _bundle(
         self, kind: str, image: str, **themes: str
@@ -90,9 +87,6 @@ class Picture:
 
     def _svg_text(self) -> str:
         return self._saved("svg").decode()
-
-    def _png_text(self) -> str:
-        return b64encode(self.png()).decode()
 
 
 def picture(figure: Figure, alt: str) -> Picture:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mlops_lib.params import TEMPLATES, non_default_settings
 from mlops_lib.record import Record
 from mlops_lib.stats import wilson
 
+MAX_KEPT = 1_000  # records in memory
 ALONE = 0.8  # of the processor time that its threads could get, what a run alone gets at least
 ALL_IMAGES = 49_000  # for training, of the 70,000
 SMALLEST_DECIMAL = 0.01  # a smaller number is written with its power of ten: 1e-3
@@ -103,10 +105,25 @@ def sound_and_damaged(folder: Path | None = None) -> tuple[dict[Path, Record], d
     found, damaged = {}, {}
     for path in sorted((folder or paths.runs()).glob("*/*/*.json")):
         try:
-            found[path] = record.read(path)
+            found[path] = _read(path, _state(path))
         except record.RecordError as error:
             damaged[path] = str(error)
     return found, damaged
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """Return what changes with a file's content; () if that can't be known, nor read."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+@lru_cache(MAX_KEPT)
+def _read(path: Path, state: tuple[int, ...]) -> Record:
+    """Read a record, once for the same state of its file."""
+    return record.read(path)
 
 
 def all_runs(folder: Path | None = None, *, variants: bool = False) -> pd.DataFrame:

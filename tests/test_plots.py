@@ -61,8 +61,6 @@ def test_a_notebook_shows_a_picture_once_and_the_book_in_both_themes(small, monk
     assert "#262626" in data["image/svg+xml"] and "#262626" not in about["dark"]
     again, _ = picture._repr_mimebundle_()
     assert again == data
-    monkeypatch.setattr(plots, "MAX_SVG_BYTES", 1000)
-    assert list(picture._repr_mimebundle_()[0]) == ["image/png", "text/plain"]
 
 
 def test_curves_show_both_losses_and_the_accuracy():

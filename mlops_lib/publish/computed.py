@@ -45,14 +45,14 @@ def _can_fork() -> bool:
 
 
 def execute(env: Any, names: list[str]) -> Iterator[tuple[str, float]]:
-    """Execute pages that are text notebooks, one on each core; yield each one's name and seconds.
+    """Execute pages that are text notebooks, side by side; yield each one's name and seconds.
 
-    `env` is Sphinx's environment.
+    `env` is Sphinx's environment. One page more than there are cores: a kernel waits as it starts.
     """
     if env.mystnb_config.execution_mode != "force" or not _can_fork():
         return
     pages = {name: page for name in names if (page := _read(env, name))}
-    with ThreadPoolExecutor(len(machine.cores())) as pool:
+    with ThreadPoolExecutor(len(machine.cores()) + 1) as pool:
         try:
             every = pool.map(lambda name: _execute(env, name, pages[name]), pages)
             for name, done in zip(pages, every, strict=True):

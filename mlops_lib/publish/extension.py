@@ -9,6 +9,7 @@ address are there if `_config.yml` has one.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import re
@@ -32,6 +33,7 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 
 from mlops_lib import machine, paths, record
+from mlops_lib.fast.kernel_start import COLLECT_RARELY
 from mlops_lib.params import TEMPLATES
 from mlops_lib.publish import build, computed, html_tables, run_pages
 from mlops_lib.runner import kernels
@@ -56,6 +58,7 @@ BOTH_THEMES = "MLOPS_BOTH_THEMES"  # `plots.BOTH_THEMES`, whose library takes tw
 
 def setup(app: Any) -> dict[str, bool]:
     """Be a Sphinx extension."""
+    _seek_garbage_rarely(app)
     paths.make_absolute()  # pages are executed in another folder
     os.environ[once.FOLDER] = str(Path(app.doctreedir, "computed"))
     os.environ[BOTH_THEMES] = "yes"
@@ -68,7 +71,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("source-read", lambda app, name, source: _read(app.env, name, source))
     app.connect("env-updated", lambda app, env: _name_failed(env))
     app.connect("build-finished", lambda app, error: _name_fatal(app.env, error))
-    app.connect("builder-inited", lambda app: _write_scripts(Path(app.outdir, "_static")))
+    app.connect("builder-inited", lambda app: _write_datatables(Path(app.outdir, "_static")))
     app.connect("html-page-context", lambda app, page, _, context, __: _add_scripts(app, context))
     app.connect("html-page-context", lambda app, page, _, context, __: _open_run(page, context))
     sidebars: dict[tuple[Any, ...], str] = {}
@@ -83,6 +86,13 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("autodoc-process-signature", lambda app, kind, name, found, *_: _signature(found))
     computed.start()
     return {"parallel_read_safe": True}
+
+
+def _seek_garbage_rarely(app: Any) -> None:
+    """Spare the build, and its end, the search of all documents and modules for garbage."""
+    gc.freeze()
+    gc.set_threshold(*COLLECT_RARELY)
+    app.connect("build-finished", lambda app, error: gc.freeze())
 
 
 def _work_in_parallel(app: Any) -> None:
@@ -285,10 +295,8 @@ def _depart_figure(translator: Any, node: CaptionedTable) -> None:
     translator.depart_figure(node)
 
 
-def _write_scripts(folder: Path) -> None:
-    """Write into the book what its tables and its explorer load; Vega once, as that takes 2 s."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_datatables(folder)
+def _write_vega(folder: Path) -> None:
+    """Write what the explorer loads into the book, once, as it takes two seconds."""
     if not (folder / VEGA).exists():  # in a scope of its own, it sets `vegaEmbed` alone
         bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
         script = f"(() => {{{bundle}}})();"
@@ -300,6 +308,7 @@ def _write_datatables(folder: Path) -> None:
 
     It is a module; pages that are opened as files can load a module only through a blob.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     source = resources.files("itables") / "html"
     module = json.dumps((source / "dt_bundle.js").read_text(encoding="utf-8"))
     blob = f'new Blob([{module}], {{type: "text/javascript"}})'
@@ -319,6 +328,7 @@ def _add_scripts(app: Any, context: dict[str, Any]) -> None:
         if "thebe" not in f"{script.filename} {script.attributes}".lower()
     ]
     if 'class="explorer"' in context.get("body", ""):
+        _write_vega(Path(app.outdir, "_static"))
         app.add_js_file(VEGA)
     if 'class="dataframe sortable' in context.get("body", ""):
         app.add_css_file("datatables.css")

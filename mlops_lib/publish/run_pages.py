@@ -51,7 +51,8 @@ class PageError(ValueError):
 def validate(path: Path) -> None:
     """Raise PageError where a file is not an executed notebook."""
     try:
-        nbformat.validate(nbformat.reads(path.read_bytes().decode("utf-8-sig"), 4))
+        content = nbformat.reader.reads(path.read_bytes().decode("utf-8-sig"))
+        nbformat.validate(nbformat.convert(content, 4))  # `nbformat.reads` would do so twice
     except RecursionError:
         raise PageError(f"{path} can't be read: it is nested too deeply") from None
     except Exception as error:  # nbformat raises nearly anything where the shape is wrong

@@ -15,11 +15,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from mlops_lib.study import effects, noise
 from mlops_lib.study.effects import POSITIONS
-from mlops_lib.study.pairs import over, setting_text
 from mlops_lib.study.protocol import CONFIGURATION, MACHINE, PUBLISHED_EPOCHS
 from mlops_lib.study.selection import complete, select
 from mlops_lib.study.sources import TIMES, Source, report
-from mlops_lib.study.table_cells import rate_text
+from mlops_lib.study.table_cells import over, rate_text, setting_text
 from mlops_lib.study.verdicts import CONTRADICTED, FAILS, HOLDS, Evidence, on_pairs
 
 Spreads = dict[str, pd.DataFrame]  # `noise.pooled` of each measure
@@ -146,16 +145,20 @@ class BestSetting(Check):
         setting = f"{setting_text('optimizer', self.optimizer)} at {rate_text(self.lr)}"
         what = f"{setting} over the best other setting, {MEASURES[self.measure]}"
         table = complete(source.grid).reset_index(drop=True)
-        pairs = self._pairs(table)
-        wanted = len(self._pairs(report("A").grid, "accuracy_pct"))
+        pairs = self._pairs(table, self.measure)
         return _on_pairs(
             self, source, what, table, pairs, spreads[self.measure], self.measure,
-            wanted=wanted, every=False,
+            wanted=self.published_pairs, every=False,
         )  # fmt: skip
 
-    def _pairs(self, table: pd.DataFrame, measure: str = "") -> pd.DataFrame:
+    @cached_property
+    def published_pairs(self) -> int:
+        """Return how many pairs the reports' tables of Q1(a) have."""
+        return len(self._pairs(report("A").grid, "accuracy_pct"))
+
+    def _pairs(self, table: pd.DataFrame, measure: str) -> pd.DataFrame:
         """Return the setting's row of each group and that of its best rival."""
-        measure, alike, found = measure or self.measure, ["dataset", "model", "batch_size"], []
+        alike, found = ["dataset", "model", "batch_size"], []
         if measure not in table:
             return pd.DataFrame(columns=[*alike, *POSITIONS])
         for group, rows in table.groupby(alike, sort=False):

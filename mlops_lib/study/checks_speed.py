@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from mlops_lib.study.checks import Check, Spreads, rows_of
-from mlops_lib.study.pairs import gpu_ratios
 from mlops_lib.study.protocol import MODELS, NOT_STATED
 from mlops_lib.study.selection import complete
 from mlops_lib.study.sources import Source
@@ -91,7 +90,7 @@ class GpuBetween(Check):
     transferable: ClassVar[bool] = False
 
     def evidence(self, source: Source, spreads: Spreads) -> Evidence:
-        timed = gpu_ratios(source.q2)
+        timed = source.gpu_ratios
         if timed["model"].nunique() < 2:
             return Evidence(source.silent, self.check, "GPU over CPU")
         inside = timed["ratio"].between((1 - TOLERANCE) * self.low, (1 + TOLERANCE) * self.high)
@@ -108,7 +107,7 @@ class GpuAbout(Check):
     transferable: ClassVar[bool] = False
 
     def evidence(self, source: Source, spreads: Spreads) -> Evidence:
-        timed = gpu_ratios(source.q2)
+        timed = source.gpu_ratios
         if timed.empty:
             return Evidence(source.silent, self.check, "GPU over CPU")
         near = abs(timed["ratio"].max() / self.claimed - 1) <= TOLERANCE
@@ -132,7 +131,7 @@ class LargerGainMore(Check):
     check: Literal["larger_gain_more"]
 
     def evidence(self, source: Source, spreads: Spreads) -> Evidence:
-        timed = gpu_ratios(source.q2)
+        timed = source.gpu_ratios
         wide = timed.pivot_table("ratio", ["optimizer", "input_size"], "model")
         gains = wide.reindex(columns=[*MODELS]).dropna()
         if gains.empty:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from mlops_lib import tables
 from mlops_lib.plots import Picture, styled
-from mlops_lib.study import figures, pairs, sources, words
+from mlops_lib.study import figures, sources, words
 from mlops_lib.study.protocol import SOURCES
 from mlops_lib.study.selection import select
 
@@ -23,7 +23,7 @@ def speed_ups(runs: pd.DataFrame) -> pd.DataFrame:
     """
     found = []
     for source in (sources.report("A"), sources.report("B"), sources.ours(runs)):
-        ratios = pairs.gpu_ratios(source.q2).assign(source=source.name)
+        ratios = source.gpu_ratios.assign(source=source.name)
         if ratios.empty:
             continue
         timed = source.q2.groupby(["input_size", "model", "device"])["seconds"].mean().unstack()

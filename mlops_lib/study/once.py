@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from filelock import FileLock
+
 from mlops_lib import checkpoint
 
 FOLDER = "MLOPS_COMPUTED"  # the environment variable that names it
@@ -31,14 +33,15 @@ def once(compute: Function) -> Function:
     @functools.lru_cache(MAX_RESULTS)
     def pickled(arguments: bytes, folder: str) -> bytes:
         digest = hashlib.sha256(arguments).hexdigest()
+        if not folder:
+            return pickle.dumps(compute(*pickle.loads(arguments)))
         path = Path(folder, f"{compute.__module__}.{compute.__name__}-{digest}")
-        if folder and path.exists():
+        with FileLock(f"{path}.lock"):  # another page may be computing it
+            if not path.exists():
+                result = pickle.dumps(compute(*pickle.loads(arguments)))
+                with checkpoint.atomic_write(path) as file:
+                    file.write(result)
             return path.read_bytes()
-        result = pickle.dumps(compute(*pickle.loads(arguments)))
-        if folder:
-            with checkpoint.atomic_write(path) as file:
-                file.write(result)
-        return result
 
     @functools.wraps(compute)
     def computed(*values: Any) -> Any:

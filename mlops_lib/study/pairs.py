@@ -1,15 +1,12 @@
-"""Pairs of results that differ in one setting alone, and tests of their differences."""
+"""Pairs of times that differ in the device alone."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pandas as pd
 
 from mlops_lib import tables
 from mlops_lib.study import selection
 from mlops_lib.study.protocol import PAIRING_COLUMNS
-from mlops_lib.study.table_cells import rate_text
 
 
 def gpu_ratios(timed: pd.DataFrame) -> pd.DataFrame:
@@ -44,18 +41,3 @@ def gpu_ratios(timed: pd.DataFrame) -> pd.DataFrame:
         both["name_cpu"] != "", ""
     )
     return both.assign(ratio=both["seconds_cpu"] / both["seconds_gpu"])[[*keys, "ratio", "devices"]]
-
-
-def setting_text(name: str, value: Any) -> str:
-    """Return how text names the value of a setting: `batch size 16`, `Adam`, `1e-3`."""
-    if name == "lr":
-        return rate_text(value)
-    words = {"batch_size": "batch size", "C": "C"}
-    return f"{words[name]} {value:g}" if name in words else tables.title(value)
-
-
-def over(name: str, first: Any, second: Any) -> str:
-    """Return the two values of a setting that are compared: `Adam over SGD`."""
-    kind = {"lr": "learning rate ", "batch_size": "batch size "}.get(name, "")
-    one, other = (setting_text(name, value).removeprefix(kind) for value in (first, second))
-    return f"{kind}{one} over {other}"

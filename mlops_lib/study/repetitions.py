@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 
 from mlops_lib import tables
 from mlops_lib.plots import Picture, styled
-from mlops_lib.study import by_source, figures, pairs, selection, sources
+from mlops_lib.study import by_source, figures, selection, sources
 from mlops_lib.study.once import once
 from mlops_lib.study.protocol import CONFIGURATION, PUBLISHED_EPOCHS, SOURCES
 from mlops_lib.study.selection import select
-from mlops_lib.study.table_cells import rate_text
+from mlops_lib.study.table_cells import over, rate_text
 from mlops_lib.study.words import signed, signed_range
 
 REPORTS = SOURCES[:2]
@@ -46,7 +46,7 @@ def differences(by_repetition: dict[str, pd.DataFrame], spread: pd.DataFrame) ->
     for sides in COMPARED:
         table = by_source.differences(by_repetition, *sides, spread)
         if len(table):
-            found.append(table.assign(compared=pairs.over(*sides)))
+            found.append(table.assign(compared=over(*sides)))
     return pd.concat(found, ignore_index=True) if found else table.assign(compared="")
 
 

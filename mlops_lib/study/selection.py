@@ -132,8 +132,8 @@ def like_first(runs: pd.DataFrame, names: list[str]) -> pd.Series:
     """Return which runs have the values of the first, missing ones included, in these columns."""
     alike = np.full(len(runs), True)
     for name in filter(runs.__contains__, names):
-        first = runs[name].iloc[0]
-        alike &= (runs[name].isna() if pd.isna(first) else runs[name] == first).to_numpy(bool)
+        values = runs[name].to_numpy(object)
+        alike &= pd.isna(values) if pd.isna(values[0]) else values == values[0]
     return pd.Series(alike, runs.index)
 
 

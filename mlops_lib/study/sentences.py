@@ -9,7 +9,7 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from mlops_lib import tables
 from mlops_lib.study.effects import Subgroup
-from mlops_lib.study.pairs import setting_text
+from mlops_lib.study.table_cells import setting_text
 from mlops_lib.study.verdicts import DEPENDS, SILENT, Evidence, scaled_effect
 from mlops_lib.study.words import signed
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from mlops_lib import stats, tables
-from mlops_lib.study import selection
+from mlops_lib.study import pairs, selection
 from mlops_lib.study.once import once
 from mlops_lib.study.protocol import (
     CONFIGURATION,
@@ -55,6 +55,11 @@ class Source:
     def grid(self) -> pd.DataFrame:
         """Return the results of Q1(a) alone: the reports' tables of Q2 state accuracies, too."""
         return selection.select(self.q1a, table=Q1A)
+
+    @cached_property
+    def gpu_ratios(self) -> pd.DataFrame:
+        """Return `pairs.gpu_ratios` of Q2."""
+        return pairs.gpu_ratios(self.q2)
 
     @property
     def silent(self) -> Literal["not shown", "not run"]:

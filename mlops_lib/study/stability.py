@@ -16,7 +16,7 @@ import seaborn as sns
 from matplotlib.patches import Patch
 
 from mlops_lib.plots import Picture, picture, styled
-from mlops_lib.study import claims, noise, selection, sources
+from mlops_lib.study import claims, noise, repetitions, selection, sources
 from mlops_lib.study.checks import Spreads
 from mlops_lib.study.once import once
 from mlops_lib.study.protocol import SOURCES, TEST_IMAGES, published_configurations
@@ -117,9 +117,8 @@ def _sign(evidence: Evidence) -> int:
 def _repetitions(runs: pd.DataFrame, ours: Source, spread: Spreads) -> Iterator[Choice]:
     """Yield our runs with the trainings of one device and seed alone, where all are there."""
     published = len(published_configurations())
-    for name, trainings in selection.repetitions(runs).items():
-        table = selection.complete(sources.configurations(trainings))
-        if len(table) == published:
+    for name, table in repetitions.trainings(runs).items():
+        if name not in repetitions.REPORTS and len(table) == published:
             yield name, replace(ours, q1a=table), spread
 
 

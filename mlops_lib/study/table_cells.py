@@ -26,6 +26,21 @@ def setting_title(run: Any) -> str:
     return f"{tables.title(run['optimizer'])} {rate_text(run['lr'])}, batch {run['batch_size']:.0f}"
 
 
+def setting_text(name: str, value: Any) -> str:
+    """Return how text names the value of a setting: `batch size 16`, `Adam`, `1e-3`."""
+    if name == "lr":
+        return rate_text(value)
+    words = {"batch_size": "batch size", "C": "C"}
+    return f"{words[name]} {value:g}" if name in words else tables.title(value)
+
+
+def over(name: str, first: Any, second: Any) -> str:
+    """Return the two values of a setting that are compared: `Adam over SGD`."""
+    kind = {"lr": "learning rate ", "batch_size": "batch size "}.get(name, "")
+    one, other = (setting_text(name, value).removeprefix(kind) for value in (first, second))
+    return f"{kind}{one} over {other}"
+
+
 def link(run: Any, text: str) -> str:
     """Return a link to a run's page, `[text](runs/…)`, as `publish.html_tables.page` takes it."""
     return f"[{text}]({RUN_PAGES}{run['page']})"

@@ -75,7 +75,8 @@ def test_a_run_page_leads_to_the_list_of_runs():
 
 
 def test_scripts_come_with_the_book(tmp_path):
-    extension._write_scripts(tmp_path)
+    extension._write_datatables(tmp_path)
+    extension._write_vega(tmp_path)
     assert "window.vegaEmbed=" in (tmp_path / extension.VEGA).read_text()
     assert "DataTable" in (tmp_path / "datatables.js").read_text()
     assert "dt-container" in (tmp_path / "datatables.css").read_text()
