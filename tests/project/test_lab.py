@@ -19,7 +19,7 @@ from mlops_lib.paths import PROJECT
 
 # On a machine with much else to do:
 START, PAGE, RUN = 180, 180_000, 300_000  # s, ms, ms
-END = 30  # s
+END = 5  # s
 
 
 def git(project, *words):
