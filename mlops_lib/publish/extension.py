@@ -45,6 +45,7 @@ EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*: .*", re.MULTILINE)  # as a line of a 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 MAX_PROCESSES = 8
 VEGA = f"vega-{metadata.version('vl-convert-python')}.js"
+RATE = re.compile(r"\b([\d.]+e-\d+)\b")
 # Jupyter Book's own extensions, which work before or after pages are read, but do not say so.
 UNDECLARED = ("sphinx_multitoc_numbering", "sphinx_jupyterbook_latex")
 REFERENCE = "reference_"  # its pages
@@ -81,6 +82,7 @@ def setup(app: Any) -> dict[str, bool]:
     )  # fmt: skip
     app.add_enumerable_node(CaptionedTable, "table", html=(_visit_figure, _depart_figure))
     app.add_transform(NumberTables)
+    app.add_transform(UnbrokenRates)
     app.setup_extension("sphinx.ext.autodoc")
     app.config.autodoc_mock_imports = [name for name in TRAINING if find_spec(name) is None]
     app.connect("autodoc-process-signature", lambda app, kind, name, found, *_: _signature(found))
@@ -285,6 +287,21 @@ class NumberTables(SphinxTransform):
                 table = CaptionedTable("", *figure.children, **figure.attributes)
                 figure.replace_self(table)
                 self.document.ids.update(dict.fromkeys(table["ids"], table))
+
+
+class UnbrokenRates(SphinxTransform):
+    """Keeps learning rates in text, such as 1e-3, on one line."""
+
+    default_priority = 800  # after notebooks' outputs are rendered
+
+    def apply(self, **_: Any) -> None:
+        for text in list(self.document.findall(nodes.Text)):
+            if isinstance(text.parent, nodes.literal | nodes.FixedTextElement):
+                continue
+            found = [nodes.inline("", part, classes=["rate"]) for part in RATE.split(text)]
+            found[::2] = [nodes.Text(part.astext()) for part in found[::2]]
+            if len(found) > 1:
+                text.parent.replace(text, found)
 
 
 def _visit_figure(translator: Any, node: CaptionedTable) -> None:

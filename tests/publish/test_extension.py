@@ -92,3 +92,11 @@ def test_pages_are_computed_again_where_code_has_changed_but_not_where_it_was_co
     assert extension._hash(extension._code()) == before
     (tmp_path / "mlops_lib" / "a.py").touch()
     assert extension._hash(extension._code()) != before
+
+
+def test_rates_in_text_stay_on_one_line():
+    document = new_document("page")
+    document += nodes.paragraph("", "at 1e-3 or 1.5e-4", nodes.literal("", "lr=1e-3"))
+    extension.UnbrokenRates(document).apply()
+    assert [part.astext() for part in document.findall(nodes.inline)] == ["1e-3", "1.5e-4"]
+    assert document.astext() == "at 1e-3 or 1.5e-4lr=1e-3"
