@@ -72,7 +72,8 @@ class Ahead(Check):
 
     def evidence(self, source: Source, spreads: Spreads) -> Evidence:
         timed = self.measure in TIMES
-        what = f"{over(self.factor, self.first, self.second)}, {MEASURES[self.measure]}"
+        measure = f"{'less ' if self.lower else ''}{MEASURES[self.measure]}"
+        what = f"{over(self.factor, self.first, self.second)}, {measure}"
         table = self._published_to(complete(source.timed if timed else source.q1a))
         pairs = self._pairs(table, self.measure, [*MACHINE] if timed else [])
         return _on_pairs(

@@ -12,6 +12,7 @@ import pandas as pd
 
 from mlops_lib import machine as this_machine
 from mlops_lib.paths import BOOK
+from mlops_lib.study.table_cells import NOTHING
 
 BENCHMARKS = BOOK / "benchmarks.json"
 BOOK_NEW, BOOK_CHANGED = "the book from nothing (s)", "the book, one record changed (s)"
@@ -161,6 +162,6 @@ def _measured(runs: pd.DataFrame, figures: list[dict[str, Any]]) -> dict[str, st
             f"{size:.0f}×{size:.0f}: {' or '.join(sorted(set(found)))}"
             for size, found in chosen.groupby("input_size")["amp_dtype"]
         ),
-        "ResNet-18, images/s": f"{rate.median():,.0f} (n={len(rate)})" if len(rate) else "",
+        "ResNet-18, images/s": f"{rate.median():,.0f} (n={len(rate)})" if len(rate) else NOTHING,
         "benchmarks": " at ".join(filter(None, [str(len(figures) or ""), ", ".join(commits)])),
     }

@@ -31,11 +31,12 @@ MEANINGS: dict[Verdict, str] = {
     HOLDS: "the mean difference is significantly on the claimed side, and no more pairs differ "
     "significantly against it than for it; if the claim says “consistently”, the first is ahead in "
     "every pair",
-    CONTRADICTED: "the opposite is significant in the same sense",
-    FAILS: "the claim is about every case (“consistently”, “both datasets”, several values), and "
-    "at least one is significantly against it",
-    DEPENDS: "the difference is significantly larger under one setting than under another, and "
-    "the claim holds under one alone",
+    CONTRADICTED: "the opposite is significant in the same sense; a claimed best value differs "
+    "significantly",
+    FAILS: "the claim is about every case (“consistently”, “both datasets”), and at least one is "
+    "significantly against it; a claimed best result is right in its value or its setting alone",
+    DEPENDS: "neither of these: the difference is significantly larger under one setting than "
+    "under another, and the claim holds under one alone",
     UNDECIDED: "the runs allow both",
     BY_CONSTRUCTION: "true by the way the number is computed, so no run can contradict it",
     NOT_TRANSFERABLE: "a factor between two machines, which other machines need not share",
