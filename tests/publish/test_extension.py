@@ -1,3 +1,5 @@
+import os
+import time
 from types import SimpleNamespace
 
 from docutils import nodes
@@ -100,3 +102,27 @@ def test_rates_in_text_stay_on_one_line():
     extension.UnbrokenRates(document).apply()
     assert [part.astext() for part in document.findall(nodes.inline)] == ["1e-3", "1.5e-4"]
     assert document.astext() == "at 1e-3 or 1.5e-4lr=1e-3"
+
+
+def test_a_notebook_is_validated_until_it_was_read_and_again_when_it_has_changed(tmp_path):
+    notebook = tmp_path / "runs" / "suite" / "q1b" / "a.ipynb"
+    notebook.parent.mkdir(parents=True)
+    app = SimpleNamespace(srcdir=tmp_path, doctreedir=tmp_path / "doctrees")
+
+    def left_out():
+        config = SimpleNamespace(exclude_patterns=[])
+        extension._leave_out(app, config)
+        return config.exclude_patterns
+
+    notebook.write_text("{")
+    assert left_out() == ["runs/suite/q1b/a.ipynb"]
+    doctree = app.doctreedir / "runs" / "suite" / "q1b" / "a.doctree"
+    doctree.parent.mkdir(parents=True)
+    doctree.touch()
+    after = notebook.stat().st_ctime_ns + 1_000_000
+    os.utime(doctree, ns=(after, after))
+    assert left_out() == []
+    time.sleep(0.02)
+    notebook.write_text("[")
+    os.utime(notebook, (0, 0))  # as an older copy that was put back
+    assert left_out() == ["runs/suite/q1b/a.ipynb"]
