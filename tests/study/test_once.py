@@ -1,5 +1,8 @@
 """What is needed more than once: computed once for the same arguments, and kept in a folder."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pandas as pd
 import pytest
 
@@ -40,6 +43,21 @@ def test_a_folder_keeps_it_for_other_processes(counted, tmp_path, monkeypatch):
     assert total(table)["a"] == 3 and len(computed) == 1
     monkeypatch.setenv(once.FOLDER, str(tmp_path / "other"))
     assert total(table)["a"] == 3 and len(computed) == 2
+
+
+def test_what_another_is_computing_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setenv(once.FOLDER, str(tmp_path))
+    computed = []
+
+    @once.once
+    def slow(value):
+        computed.append(value)
+        time.sleep(0.2)
+        return value
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(slow, [7, 7])) == [7, 7]
+    assert computed == [7]
 
 
 def in_memory(function):
