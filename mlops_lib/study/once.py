@@ -32,9 +32,9 @@ def once(compute: Function) -> Function:
 
     @functools.lru_cache(MAX_RESULTS)
     def pickled(arguments: bytes, folder: str) -> bytes:
-        digest = hashlib.sha256(arguments).hexdigest()
         if not folder:
             return pickle.dumps(compute(*pickle.loads(arguments)))
+        digest = hashlib.sha256(arguments).hexdigest()
         path = Path(folder, f"{compute.__module__}.{compute.__name__}-{digest}")
         with FileLock(f"{path}.lock"):  # another page may be computing it
             if not path.exists():
