@@ -73,11 +73,10 @@ def matched(
     keys = [name for name in names if name != factor and name not in free]
     if measure not in table or factor not in table:
         return pd.DataFrame(columns=[*keys, *POSITIONS])
-    known = table[table[measure].notna()]
+    rows = table[keys].assign(row=np.arange(len(table)))
+    known = table[measure].notna()
     sides = [
-        known.loc[known[factor] == value, keys].assign(
-            **{name: np.flatnonzero(table[measure].notna() & (table[factor] == value))}
-        )
+        rows[known & (table[factor] == value)].rename(columns={"row": name})
         for value, name in zip((first, second), POSITIONS, strict=True)
     ]
     return sides[0].merge(sides[1], on=keys)

@@ -107,9 +107,10 @@ def contrasts(weights: ArrayLike, cells: pd.DataFrame) -> pd.DataFrame:
     from scipy.stats import t
 
     weights = np.atleast_2d(np.asarray(weights, dtype=float))  # (m, n)
-    kinds = pd.get_dummies(cells["kind"]).to_numpy(float)  # (n, k)
-    by_kind = (weights**2 * cells["variance"].to_numpy()) @ kinds  # (m, k)
-    kind_df = np.array([cells["df"][of_kind > 0].min() for of_kind in kinds.T])
+    kinds, kind = np.unique(cells["kind"], return_inverse=True)  # (k,), (n,)
+    by_kind = (weights**2 * cells["variance"].to_numpy()) @ np.eye(len(kinds))[kind]  # (m, k)
+    cell_df = cells["df"].to_numpy()
+    kind_df = np.array([cell_df[kind == number].min() for number in range(len(kinds))])
     variance = by_kind.sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         df = variance**2 / (by_kind**2 / kind_df).sum(axis=1)
