@@ -48,7 +48,7 @@ def plot(table: pd.DataFrame) -> Picture:
     )
     for number, source in enumerate(SOURCES):
         here = table[table["source"] == source].set_index("id").reindex(rows["id"])
-        y = rows.index + 0.12 + 0.2 * (number - 1)
+        y = rows.index + 0.2 * number
         inside = here["effect"].abs().to_numpy() < REACH
         axis.hlines(
             y[inside], here["low"][inside], here["high"][inside], color=colours[source], linewidth=2
@@ -66,7 +66,7 @@ def plot(table: pd.DataFrame) -> Picture:
                 )  # fmt: skip
     axis.axvline(0, color=".5", linewidth=1)
     for row in rows.itertuples():  # above its marks: beside them there is no room on a phone
-        axis.text(-REACH + 0.1, row.Index - 0.28, f"{row.id}  {row.claim}", va="center", bbox=PAGE)
+        axis.text(-REACH + 0.1, row.Index - 0.32, f"{row.id}  {row.claim}", va="center", bbox=PAGE)
     axis.set(
         xlim=(-REACH, REACH), ylim=(len(rows) - 0.4, -0.6), yticks=[],
         xlabel="points of test accuracy; right of 0: as claimed",
