@@ -7,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from mlops_lib import tables
-from mlops_lib.study import noise
+from mlops_lib.study import noise, settings
 from mlops_lib.study.protocol import SOURCES
 from mlops_lib.study.verdict_file import Finding, VerdictFile
 from mlops_lib.study.verdicts import Verdict
@@ -21,11 +20,10 @@ GROUPS: dict[str, tuple[Verdict, ...]] = {
     "open": ("undecided",),
     "waiting": ("not run",),
 }
-SEEDS = 2  # of each setting, for the least difference that can be told
 
 
 def facts(runs: pd.DataFrame, verdicts: VerdictFile) -> dict[str, Any]:
-    """Return what the overview states; a finding without evidence is None. Empty without runs."""
+    """Return what the overview states: nothing without runs, no finding without its evidence."""
     if runs.empty:
         return {}
     ours = {claim.id: claim.sources[SOURCES[2]] for claim in verdicts.claims}
@@ -39,7 +37,7 @@ def facts(runs: pd.DataFrame, verdicts: VerdictFile) -> dict[str, Any]:
         "counts": counts | {"other": len(ours) - sum(counts.values())},
         "adam": _by_rate(ours["A1"]),
         "depth": _depth(ours["A3"]),
-        "noise": _noise(noise.pooled(runs)),
+        "ranking": settings.facts(settings.ranked(settings.repeated(runs), noise.pooled(runs))),
         "repetitions": max((counted.of for counted in again.values()), default=1),
         "repeated": len(again),
         "steady": len(again) - len(unsteady),
@@ -53,25 +51,19 @@ def _by_rate(found: Finding) -> dict[str, str] | None:
     if len(rates) < 2:
         return None
     return {
-        name: f"{signed(of.effect).lstrip('+')} points" + ("" if of.sign else " (not significant)")
+        name: f"{signed(of.effect).lstrip('+')} points ({'' if of.sign else 'not '}significant)"
         for name, (_, of) in zip(("low", "high"), sorted(rates.items()), strict=True)
     }
 
 
 def _depth(found: Finding) -> dict[str, Any] | None:
-    """Return how far ResNet-50 is behind, where it is."""
+    """Return in how many pairs ResNet-50 is behind and by how many points, where it is."""
     part = (found.parts or [found])[0]
     if part.effect is None or part.effect >= 0:
         return None
-    return {"behind": part.behind, "pairs": part.pairs, "points": f"{-part.effect:.2f}"}
-
-
-def _noise(spread: pd.DataFrame) -> dict[str, str] | None:
-    least = noise.least_difference(spread, SEEDS)
-    if least.empty:
-        return None
-    ends = {"low": least.idxmin(), "high": least.idxmax()}
-    return {name: f"{least[kind]:.2f}" for name, kind in ends.items()} | {
-        f"{name}_of": f"{tables.title(model)} on {tables.title(dataset)}"
-        for name, (dataset, model) in ends.items()
+    return {
+        "behind": part.behind,
+        "significantly": part.significantly_behind,
+        "pairs": part.pairs,
+        "points": f"{-part.effect:.2f}",
     }
