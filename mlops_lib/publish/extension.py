@@ -45,7 +45,7 @@ EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*: .*", re.MULTILINE)  # as a line of a 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 MAX_PROCESSES = 8
 VEGA = f"vega-{metadata.version('vl-convert-python')}.js"
-RATE = re.compile(r"\b([\d.]+e-\d+)\b")
+RATES = re.compile(f"({html_tables.RATE})")  # by which to split: every other part is one
 # Jupyter Book's own extensions, which work before or after pages are read, but do not say so.
 UNDECLARED = ("sphinx_multitoc_numbering", "sphinx_jupyterbook_latex")
 REFERENCE = "reference_"  # its pages
@@ -118,9 +118,7 @@ def _open_run(page: str, context: dict[str, Any]) -> None:
     """Begin a run's page, which is in no table of contents, with a link to the list of all runs."""
     if page.startswith(RUN_PAGES):
         address = context["pathto"]("all_runs")
-        title, end, rest = context["body"].partition("</h1>")
-        title = html_tables.unbroken(title)
-        context["body"] = f'<p><a href="{address}">All runs</a></p>{title}{end}{rest}'
+        context["body"] = f'<p><a href="{address}">All runs</a></p>{context["body"]}'
 
 
 def _share(sidebars: dict[tuple[Any, ...], str], page: str, context: dict[str, Any]) -> None:
@@ -299,12 +297,14 @@ class UnbrokenRates(SphinxTransform):
 
     def apply(self, **_: Any) -> None:
         for text in list(self.document.findall(nodes.Text)):
-            if isinstance(text.parent, nodes.literal | nodes.FixedTextElement):
+            parts = RATES.split(text)
+            if len(parts) == 1 or isinstance(text.parent, nodes.literal | nodes.FixedTextElement):
                 continue
-            found = [nodes.inline("", part, classes=["rate"]) for part in RATE.split(text)]
-            found[::2] = [nodes.Text(part.astext()) for part in found[::2]]
-            if len(found) > 1:
-                text.parent.replace(text, found)
+            found = [
+                nodes.inline("", part, classes=["rate"]) if number % 2 else nodes.Text(part)
+                for number, part in enumerate(parts)
+            ]
+            text.parent.replace(text, found)
 
 
 def _visit_figure(translator: Any, node: CaptionedTable) -> None:

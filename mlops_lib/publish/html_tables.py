@@ -17,7 +17,8 @@ if TYPE_CHECKING:  # its library takes two seconds
     from mlops_lib.plots import Picture
 
 LINK = re.compile(rf"\[([^\]]+)\]\(({RUN_PAGES}[^()]+)\)")
-RATE = re.compile(r"\b[\d.]+e-\d+\b(?![^<>]*>)")  # not within a tag
+RATE = r"\b[\d.]+e-\d+\b"
+RATE_IN_HTML = re.compile(rf"{RATE}(?![^<>]*>)")  # not within a tag
 NUMBER = re.compile("<td>(?=[^A-Za-z<]+</td>)")  # a cell without words
 
 
@@ -52,12 +53,8 @@ def page(
 
 def _cell(value: Any) -> str:
     text = "<br>".join(map(html.escape, str(value).split("; ")))
-    return unbroken(LINK.sub(r'<a href="\2.html">\1</a>', text))
-
-
-def unbroken(text: str) -> str:
-    """Return HTML text with rates, such as 1e-3, that browsers keep on one line."""
-    return RATE.sub(r'<span class="rate">\g<0></span>', text)
+    linked = LINK.sub(r'<a href="\2.html">\1</a>', text)
+    return RATE_IN_HTML.sub(r'<span class="rate">\g<0></span>', linked)  # kept on one line
 
 
 def figure(table: pd.DataFrame, draw: Callable[[pd.DataFrame], Picture]) -> Picture | Markdown:

@@ -66,9 +66,10 @@ def test_links_to_the_project_are_one_setting():
 
 
 def test_a_run_page_leads_to_the_list_of_runs():
-    context = {"body": "<h1>Adam 1e-3</h1>1e-3", "pathto": lambda page: f"../{page}.html"}
+    body = '<h1>Adam <span class="rate">1e-3</span></h1>1e-3'
+    context = {"body": body, "pathto": lambda page: f"../{page}.html"}
     extension._open_run("intro", context)
-    assert context["body"] == "<h1>Adam 1e-3</h1>1e-3"
+    assert context["body"] == body
     extension._open_run("runs/full/q1a/a", context)
     assert context["body"] == (
         '<p><a href="../all_runs.html">All runs</a></p>'
@@ -102,6 +103,14 @@ def test_rates_in_text_stay_on_one_line():
     extension.UnbrokenRates(document).apply()
     assert [part.astext() for part in document.findall(nodes.inline)] == ["1e-3", "1.5e-4"]
     assert document.astext() == "at 1e-3 or 1.5e-4lr=1e-3"
+
+
+def test_a_rate_in_a_title_stays_on_one_line():
+    document = new_document("page")
+    document += nodes.title("", "Adam 1e-3, batch 32")
+    extension.UnbrokenRates(document).apply()
+    (rate,) = document.findall(nodes.inline)
+    assert (rate.astext(), rate["classes"]) == ("1e-3", ["rate"])
 
 
 def test_a_notebook_is_validated_until_it_was_read_and_again_when_it_has_changed(tmp_path):
